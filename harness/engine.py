@@ -1,0 +1,141 @@
+"""A Docker engine that answers: the one there, an installed one started, or a fresh one installed.
+
+The engine is what matters here, not the `docker` command: a client binary without a daemon is common.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import docker
+import requests
+from docker.context import ContextAPI
+from docker.errors import DockerException
+from docker.utils import kwargs_from_env
+
+from harness.errors import HarnessError
+from harness.waiting import wait_until
+
+Report = Callable[[str], None]
+
+DAEMON_LOG = Path("/var/log/docker-registry-stack-dockerd.log")
+# The time a read from the engine may stay silent; a build that downloads packages is silent for long.
+READ_TIMEOUT_S = 900
+START_DEADLINE_S = 60
+PACKAGES = ("docker.io", "iptables")
+
+
+def silent(_line: str) -> None:
+    """Report to nobody."""
+
+
+def engine(report: Report = silent) -> docker.DockerClient:
+    """Return a client of a Docker engine that has answered a ping, starting or installing one if needed."""
+    client = _answering()
+    if client is not None:
+        return client
+    _refuse_what_cannot_be_started()
+    if not _installed():
+        _install(report)
+    client = _answering() or _start(report)
+    return client
+
+
+def _answering() -> docker.DockerClient | None:
+    """Return a client of the engine the environment points at, or None if no engine answers there."""
+    try:
+        client = docker.DockerClient(**_address(), timeout=READ_TIMEOUT_S)
+        client.ping()
+    except (DockerException, requests.RequestException, OSError):
+        return None
+    return client
+
+
+def _address() -> dict[str, Any]:
+    """Where the `docker` command itself would look: DOCKER_HOST, else the current context, else the socket."""
+    if os.environ.get("DOCKER_HOST"):
+        return dict(kwargs_from_env())
+    context = ContextAPI.get_current_context()
+    if context is None or not context.Host:
+        return {}
+    return {"base_url": context.Host, "tls": context.TLSConfig or False}
+
+
+def _refuse_what_cannot_be_started() -> None:
+    """Say why no engine answers when starting one here would not help or is not possible."""
+    target = _address().get("base_url")
+    if target and not str(target).startswith(("unix://", "http+unix://")):
+        raise HarnessError(f"no Docker engine answers at {target} (DOCKER_HOST or the docker context): "
+                           "start it there, or unset DOCKER_HOST to use the local engine")
+    if os.geteuid() == 0:
+        return
+    socket = Path("/var/run/docker.sock")
+    if socket.exists() and not os.access(socket, os.R_OK | os.W_OK):
+        raise HarnessError(f"the Docker engine's socket {socket} may not be used by this user: join the group "
+                           "`docker` (and log in again), or run as root")
+    raise HarnessError("no Docker engine answers and this user may not start or install one: start Docker "
+                       "(`sudo systemctl start docker`), point DOCKER_HOST at an engine, or run as root")
+
+
+def _installed() -> bool:
+    return shutil.which("dockerd") is not None
+
+
+def _install(report: Report) -> None:
+    """Install Debian's or Ubuntu's own engine package."""
+    if not Path("/etc/debian_version").exists() or shutil.which("apt-get") is None:
+        raise HarnessError("no Docker engine is installed and this is not Debian or Ubuntu: install Docker "
+                           "Engine for this system, or point DOCKER_HOST at an engine")
+    install_packages(PACKAGES, report)
+
+
+def install_packages(packages: tuple[str, ...], report: Report = silent) -> None:
+    """Install Debian packages on this machine; raise HarnessError when that fails."""
+    report(f"installing {', '.join(packages)} with apt-get")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    # A third party's broken package source fails `update` but need not fail the install: judge that alone.
+    subprocess.run(["apt-get", "update"], env=environment, capture_output=True, check=False)
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+        raise HarnessError(f"`{' '.join(command)}` failed: {' '.join(last)}: "
+                           "install these packages by hand and try again")
+
+
+def _start(report: Report) -> docker.DockerClient:
+    """Start the installed engine and wait until it answers."""
+    if Path("/run/systemd/system").is_dir():
+        report("starting Docker with systemctl")
+        subprocess.run(["systemctl", "start", "docker"], capture_output=True, check=False)
+        hint, log = "see `journalctl -u docker`", None
+    else:
+        report(f"starting dockerd (log: {DAEMON_LOG})")
+        _start_by_hand()
+        hint, log = f"see {DAEMON_LOG}", _log_tail
+    clients: list[docker.DockerClient] = []
+    wait_until(lambda: _collect_answer(clients), START_DEADLINE_S, "the Docker engine to answer", log=log, hint=hint)
+    return clients[0]
+
+
+def _start_by_hand() -> None:
+    """Run dockerd in its own session, so that it outlives this process and its terminal."""
+    DAEMON_LOG.parent.mkdir(parents=True, exist_ok=True)
+    with DAEMON_LOG.open("ab") as log:
+        subprocess.Popen(["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+
+
+def _collect_answer(clients: list[docker.DockerClient]) -> str | None:
+    """A probe for wait_until: keep the client as soon as the engine answers."""
+    client = _answering()
+    if client is None:
+        return "no answer to a ping"
+    clients.append(client)
+    return None
+
+
+def _log_tail() -> str:
+    return DAEMON_LOG.read_text(errors="replace") if DAEMON_LOG.exists() else ""

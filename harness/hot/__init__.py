@@ -1,0 +1,1 @@
+"""The template layer: reads the Heat template and renders from it exactly what Heat would."""

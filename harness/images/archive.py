@@ -1,0 +1,51 @@
+"""Images as files, to be handed to another engine: `docker save`, remembered."""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import docker
+
+# Four images of two or three versions; older ones are of no use and cost about 100 MB together.
+_KEPT = 12
+_CHUNK = 1 << 20
+
+
+def cache_folder() -> Path:
+    """Where saved images are kept between runs."""
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    folder = Path(home) / "docker-registry-stack" / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def save_images(client: docker.DockerClient, references: Iterable[str]) -> list[Path]:
+    """Return one `docker save` archive per distinct reference, made anew only when its image has changed."""
+    paths = [_saved(client, reference) for reference in dict.fromkeys(references)]
+    _forget_old(keep=paths)
+    return paths
+
+
+def _saved(client: docker.DockerClient, reference: str) -> Path:
+    """The archive of one image; its name holds the reference and the image id it was made from."""
+    key = hashlib.sha256(f"{reference}\0{client.images.get(reference).id}".encode()).hexdigest()[:16]
+    path = cache_folder() / f"{key}.tar"
+    if path.exists():
+        os.utime(path)
+        return path
+    # Saved by reference, not by id: an archive made by id carries no name to load it under.
+    part = path.with_suffix(f".{os.getpid()}.part")
+    with part.open("wb") as archive:
+        for chunk in client.api.get_image(reference, chunk_size=_CHUNK):
+            archive.write(chunk)
+    part.rename(path)
+    return path
+
+
+def _forget_old(keep: list[Path]) -> None:
+    """Delete what has not been used lately."""
+    newest_first = sorted(cache_folder().glob("*.tar"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in newest_first[_KEPT:]:
+        if path not in keep:
+            path.unlink(missing_ok=True)

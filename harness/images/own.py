@@ -1,0 +1,24 @@
+"""Our own images: the host, the test client, Swift, and the demo's Node.js, each a Dockerfile on a Debian base."""
+
+import docker
+
+from harness.engine import Report, silent
+from harness.errors import HarnessError
+from harness.images.base import base_image
+from harness.images.build import PROJECT, build, inputs_digest
+from harness.images.pull import present
+
+# The Debian each stands on; why is said in its Dockerfile.
+SUITES = {"host": "bookworm", "client": "bookworm", "swift": "bookworm", "node": "bookworm"}
+
+
+def own_image(client: docker.DockerClient, name: str, report: Report = silent) -> str:
+    """Return the tag of one of our own images, built first if its Dockerfile, files or base have changed."""
+    if name not in SUITES:
+        raise HarnessError(f"there is no image {name!r}: there are {', '.join(sorted(SUITES))}")
+    base = base_image(client, SUITES[name], report)
+    digest = inputs_digest(client, name, base)
+    tag = f"{PROJECT}/{name}:{digest}"
+    if not present(client, tag):
+        build(client, name, base, tag, digest, report)
+    return tag

@@ -1,0 +1,245 @@
+"""A machine in a container: booted, spoken to, restarted, looked into and removed like a server.
+
+Nothing is mounted from this file system, so that all of it works on a remote engine too: files are handed over
+before the first start.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import APIError, ImageNotFound, NotFound
+from docker.models.containers import Container
+
+from harness.engine import Report, silent
+from harness.errors import HarnessError
+from harness.privileges import machine_privileges
+from harness.transfer import Content, Result, pack, run, unpack
+from harness.waiting import wait_until
+
+PROJECT_LABEL = "org.registry-stack.project"
+PROJECT = "docker-registry-stack"
+# Mounted when the container starts: what is copied to a stopped container below these is not seen later.
+_TMPFS = ("/run/", "/tmp/", "/var/run/")
+_STOP_S = 30
+# What collect() keeps: file name -> command. The shell loop makes one file of all containers' logs.
+_EVIDENCE = {
+    "journal.log": ["journalctl", "--no-pager", "-o", "short-precise"],
+    "units.txt": ["systemctl", "list-units", "--all", "--no-pager", "--plain"],
+    "cloud-init.log": ["cat", "/var/log/cloud-init.log"],
+    "cloud-init-output.log": ["cat", "/var/log/cloud-init-output.log"],
+    "docker-ps.txt": ["docker", "ps", "--all"],
+    "containers.log": ["sh", "-c", "docker ps -a --format '{{.Names}}' | while read -r name; do "
+                       "echo \"=== $name\"; docker logs --tail 2000 \"$name\" 2>&1; done"],
+}
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """What to boot. `systemd` and `docker` say what runs inside and so what the container must be allowed.
+
+    ports: {port inside: (address outside, port outside or None for any free one)};
+    volumes: {path inside: volume name}; files: {path inside: (content or file here, mode)}.
+    """
+
+    image: str
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    network: str | None = None
+    aliases: Sequence[str] = ()
+    hostname: str | None = None
+    ports: Mapping[int, tuple[str, int | None]] = field(default_factory=dict)
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, tuple[Content, int]] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    command: Sequence[str] | None = None
+    systemd: bool = False
+    docker: bool = False
+
+
+class Machine:
+    """A booted machine. Get one from `Machine.boot` or `Machine.find`."""
+
+    def __init__(self, client: docker.DockerClient, container: Container) -> None:
+        self.client = client
+        self.container = container
+
+    @classmethod
+    def boot(cls, client: docker.DockerClient, spec: MachineSpec, report: Report = silent) -> "Machine":
+        """Create the container, hand over its files, start it; leave nothing behind when that fails."""
+        report(f"booting {spec.name} ({spec.image})")
+        machine = cls(client, _create(client, spec))
+        try:
+            if spec.files:
+                machine.container.put_archive("/", pack(spec.files))
+            machine.container.start()
+        except APIError as error:
+            machine.remove()
+            raise HarnessError(_refusal(spec, error)) from error
+        return machine
+
+    @classmethod
+    def find(cls, client: docker.DockerClient, name: str) -> "Machine | None":
+        """The machine of that name, running or not, if there is one."""
+        try:
+            return cls(client, client.containers.get(name))
+        except NotFound:
+            return None
+
+    @property
+    def name(self) -> str:
+        """The container's name."""
+        return str(self.container.name)
+
+    @property
+    def running(self) -> bool:
+        """Is it up at this moment?"""
+        self.container.reload()
+        return str(self.container.status) == "running"
+
+    @property
+    def address(self) -> str:
+        """Its address on its (first) network."""
+        self.container.reload()
+        networks: dict[str, Any] = self.container.attrs["NetworkSettings"]["Networks"]
+        found = next((str(one["IPAddress"]) for one in networks.values() if one["IPAddress"]), "")
+        if not found:
+            raise HarnessError(f"{self.name} has no address: it is {self.container.status}")
+        return found
+
+    def port(self, inside: int) -> int:
+        """The port outside at which a published port inside is reached."""
+        self.container.reload()
+        bindings = self.container.attrs["NetworkSettings"]["Ports"].get(f"{inside}/tcp")
+        if not bindings:
+            raise HarnessError(f"{self.name} does not publish port {inside}, or is not running")
+        return int(bindings[0]["HostPort"])
+
+    def exec(
+        self, cmd: Sequence[str], input: bytes | None = None, check: bool = True, timeout: float | None = None
+    ) -> Result:
+        """Run a command inside; with `check`, a failure is a HarnessError with the end of its output."""
+        result = run(self.client, self.name, list(cmd), input, timeout)
+        if check and result.code != 0:
+            raise HarnessError(f"{self.name}: `{' '.join(cmd)}` failed with {result.code}: {result.tail()}")
+        return result
+
+    def put(self, path: str, data: Content, mode: int = 0o644) -> None:
+        """Write a file inside, owned by root, with its parent folders."""
+        if path.startswith(_TMPFS):
+            content = data if isinstance(data, bytes) else data.read_bytes()
+            script = 'mkdir -p "$(dirname "$1")" && cat >"$1" && chmod "$2" "$1"'
+            self.exec(["sh", "-c", script, "put", path, f"{mode:o}"], input=content)
+        else:
+            self.container.put_archive("/", pack({path: (data, mode)}))
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a file inside."""
+        if path.startswith(_TMPFS):
+            return self.exec(["cat", path]).raw
+        try:
+            stream, _stat = self.container.get_archive(path)
+        except NotFound as error:
+            raise HarnessError(f"{self.name} has no file {path}") from error
+        return unpack(stream)
+
+    def logs(self) -> str:
+        """What the container's first process has written."""
+        return bytes(self.container.logs()).decode(errors="replace")
+
+    def wait_for_boot(self, deadline_s: float = 120) -> float:
+        """Wait until cloud-init has been through all its stages; return the seconds waited."""
+        hint = f"look with `docker exec {self.name} journalctl -b`"
+        return wait_until(self._boot_status, deadline_s, f"cloud-init on {self.name}", log=self._journal, hint=hint)
+
+    def collect(self, folder: Path) -> None:
+        """Write journal, cloud-init's logs and the inner containers' state and logs into `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "console.log").write_text(self.logs())
+        if not self.running:
+            return
+        for name, command in _EVIDENCE.items():
+            result = self.exec(command, check=False, timeout=30)
+            if result.raw:
+                (folder / name).write_bytes(result.raw)
+
+    def restart(self) -> None:
+        """Reboot: orderly stop, then start with the same disk and volumes."""
+        self.container.restart(timeout=_STOP_S)
+
+    def remove(self, volumes: bool = True) -> None:
+        """Remove the container, running or not, and its anonymous volumes."""
+        try:
+            self.container.remove(force=True, v=volumes)
+        except NotFound:
+            return
+
+    def _boot_status(self) -> str | None:
+        """A probe: cloud-init writes its result when its last stage is over."""
+        if not self.running:
+            raise HarnessError(f"{self.name} stopped while booting:\n{self.logs()[-2000:]}")
+        if self.exec(["test", "-f", "/run/cloud-init/result.json"], check=False).code == 0:
+            return None
+        return self.exec(["systemctl", "is-system-running"], check=False).out.strip() or "systemd is not up"
+
+    def _journal(self) -> str:
+        return self.exec(["journalctl", "--no-pager", "-n", "20"], check=False, timeout=10).out
+
+
+def _create(client: docker.DockerClient, spec: MachineSpec) -> Container:
+    """Create the container with its labels, network, volumes and rights."""
+    labels = {PROJECT_LABEL: PROJECT, **spec.labels}
+    for volume in spec.volumes.values():
+        client.volumes.create(name=volume, labels=labels)
+    arguments: dict[str, Any] = {
+        "image": spec.image, "name": spec.name, "labels": labels, "detach": True,
+        "environment": dict(spec.environment), "ports": {f"{port}/tcp": to for port, to in spec.ports.items()},
+        "volumes": {volume: {"bind": path, "mode": "rw"} for path, volume in spec.volumes.items()},
+        **({"hostname": spec.hostname} if spec.hostname else {}),
+        **({"command": list(spec.command)} if spec.command else {}),
+        **_network(client, spec),
+        **(machine_privileges(client, spec.image) if spec.systemd or spec.docker else {}),
+    }
+    try:
+        return client.containers.create(**arguments)
+    except ImageNotFound as error:
+        raise HarnessError(f"{spec.name}: the image {spec.image} is not there") from error
+    except APIError as error:
+        raise HarnessError(_refusal(spec, error)) from error
+
+
+def _network(client: docker.DockerClient, spec: MachineSpec) -> dict[str, Any]:
+    """The network and the names the machine has on it."""
+    if spec.network is None:
+        return {}
+    endpoint = client.api.create_endpoint_config(aliases=list(spec.aliases))
+    return {"network": spec.network, "networking_config": {spec.network: endpoint}}
+
+
+def _refusal(spec: MachineSpec, error: APIError) -> str:
+    """Why the engine did not create or start it, with what to do where that is known."""
+    reason = str(error.explanation or error)
+    if "already allocated" in reason or "address already in use" in reason:
+        wanted = ", ".join(f"{address}:{port}" for address, port in spec.ports.values() if port)
+        return f"{spec.name}: a port it needs is taken on this machine (it needs {wanted}): {reason}"
+    if error.status_code == 409:
+        return f"{spec.name}: a container of that name is already there: {reason}"
+    return f"{spec.name} could not be started: {reason}"
+
+
+def remove_labelled(client: docker.DockerClient, label: str, volumes: bool = True, networks: bool = True) -> list[str]:
+    """Remove every container, network and volume with `label` (`name` or `name=value`); return their names."""
+    wanted = {"label": label}
+    gone: list[str] = []
+    for container in client.containers.list(all=True, filters=wanted):
+        Machine(client, container).remove()
+        gone.append(str(container.name))
+    for network in client.networks.list(filters=wanted) if networks else []:
+        network.remove()
+        gone.append(str(network.name))
+    for volume in client.volumes.list(filters=wanted) if volumes else []:
+        volume.remove(force=True)
+        gone.append(str(volume.name))
+    return gone
