@@ -24,15 +24,18 @@ PROJECT = "docker-registry-stack"
 # Mounted when the container starts: what is copied to a stopped container below these is not seen later.
 _TMPFS = ("/run/", "/tmp/", "/var/run/")
 _STOP_S = 30
-# What collect() keeps: file name -> command. The shell loop makes one file of all containers' logs.
+_EVERY_LOG = """docker ps --all --format '{{.Names}}' | while read -r name; do
+    echo "=== $name"
+    docker logs --tail 2000 "$name" 2>&1
+done"""
+# What collect() keeps: file name -> command.
 _EVIDENCE = {
     "journal.log": ["journalctl", "--no-pager", "-o", "short-precise"],
     "units.txt": ["systemctl", "list-units", "--all", "--no-pager", "--plain"],
     "cloud-init.log": ["cat", "/var/log/cloud-init.log"],
     "cloud-init-output.log": ["cat", "/var/log/cloud-init-output.log"],
     "docker-ps.txt": ["docker", "ps", "--all"],
-    "containers.log": ["sh", "-c", "docker ps -a --format '{{.Names}}' | while read -r name; do "
-                       "echo \"=== $name\"; docker logs --tail 2000 \"$name\" 2>&1; done"],
+    "containers.log": ["sh", "-c", _EVERY_LOG],
 }
 
 
@@ -231,7 +234,7 @@ def _refusal(spec: MachineSpec, error: APIError) -> str:
 
 def remove_labelled(client: docker.DockerClient, label: str, volumes: bool = True, networks: bool = True) -> list[str]:
     """Remove every container, network and volume with `label` (`name` or `name=value`); return their names."""
-    wanted = {"label": label}
+    wanted: dict[str, Any] = {"label": label}
     gone: list[str] = []
     for container in client.containers.list(all=True, filters=wanted):
         Machine(client, container).remove()

@@ -68,14 +68,15 @@ def _converse(client: docker.DockerClient, created: str, data: bytes | None) -> 
     with contextlib.closing(stream):
         if data:
             raw.sendall(data)
-        for kind, chunk in frames_iter(stream, tty=False):
+        frames: Iterable[tuple[int, bytes]] = frames_iter(stream, tty=False)  # type: ignore[no-untyped-call]
+        for kind, chunk in frames:
             outputs[kind == STDERR] += chunk
     return bytes(outputs[False]), bytes(outputs[True])
 
 
 def pack(files: Mapping[str, tuple[Content, int]]) -> IO[bytes]:
     """A tar of {absolute path: (content, mode)}, everything owned by root. Parent folders are implied."""
-    stream: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)
+    stream: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - the caller reads it
     with tarfile.open(fileobj=stream, mode="w") as tar:
         for path, (content, mode) in files.items():
             _add(tar, path.lstrip("/"), content, mode)

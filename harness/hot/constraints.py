@@ -29,7 +29,10 @@ def check(constraint: Constraint, parameter_type: str, value: Any) -> None:
 
     Of custom constraints only those without a cloud behind them are checked; the others are Heat's to check.
     """
-    problem = _CHECKS[constraint.kind](constraint.definition, parameter_type, value)
+    try:
+        problem = _CHECKS[constraint.kind](constraint.definition, parameter_type, value)
+    except TypeError:  # such as the length of a JSON number
+        problem = f"{{value}} cannot be checked for {constraint.kind}"
     if problem and constraint.description:
         # Heat shows the author's words instead of its own, too.
         raise ValueError(f"{{value}} is refused: {' '.join(constraint.description.split())}")
@@ -126,11 +129,12 @@ def _custom(definition: Any, _: str, value: Any) -> str:
 
 
 def _is_cidr(value: str) -> bool:
-    """Neutron wants the network's own address and a prefix length (neutron_lib validate_subnet)."""
+    """An address and a prefix length; bits beyond the prefix are Neutron's to cut (validate_subnet)."""
     try:
-        return str(ipaddress.ip_network(value)) == value
+        network = ipaddress.ip_interface(value)
     except ValueError:
         return False
+    return "/" in value and (network.version == 6 or str(network) == value)
 
 
 def _is_address(value: str) -> bool:

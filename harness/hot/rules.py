@@ -1,17 +1,11 @@
-"""The rules the cloud-config and the template must keep, each a function that returns its violations.
+"""The rules the cloud-config must keep, each a function that returns its violations.
 
 An empty list is a pass. The unit tests run each on the product, and on a copy that breaks it.
 """
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
-from typing import Any
 
-from harness.errors import HarnessError
-from harness.hot.functions import References
-from harness.hot.parameters import check_default
-from harness.hot.template import Template
 from harness.hot.userdata import (
     PLACEHOLDER,
     UNIT_DIRECTORY,
@@ -19,18 +13,26 @@ from harness.hot.userdata import (
     cloud_config,
     host_files,
     placeholders,
-    render_user_data,
-    source_text,
     units,
 )
 
 ENVIRONMENT_FILE = "/etc/docker-registry/environment"
 _ENVIRONMENT_LINE = re.compile(r"[A-Z][A-Z0-9_]*=@@[A-Z][A-Z0-9_]*@@|#[^@]*|[^@]*")
 _RENDERED_LINE = re.compile(r"[A-Z][A-Z0-9_]*=.*|#.*|")
-_SECRET = re.compile(r"password|passphrase|secret|token|credential|(?<!^server)_key$")
-# Heat lets an empty name pass for these only (heat/engine/clients/os/nova.py, KeypairConstraint).
-_MAY_BE_EMPTY = frozenset({"nova.keypair"})
-_LOCAL_CONSTRAINTS = frozenset({"net_cidr", "ip_addr", "dns_name"})
+# Units of the image itself that ours may name.
+IMAGE_UNITS = frozenset(
+    {
+        *("docker.service", "docker.socket", "cloud-init.target", "cloud-final.service"),
+        *("basic.target", "local-fs.target", "multi-user.target", "network-online.target", "network.target"),
+        *("nss-lookup.target", "paths.target", "shutdown.target", "sysinit.target", "time-sync.target"),
+        *("timers.target", "sockets.target"),
+    }
+)
+_REFERENCE = re.compile(
+    r"^(?:Wants|Requires|Requisite|BindsTo|PartOf|Upholds|Before|After|Conflicts|OnFailure|OnSuccess"
+    r"|PropagatesReloadTo|ReloadPropagatedFrom|JoinsNamespaceOf|WantedBy|RequiredBy|Also|Unit)=(.*)$",
+    re.MULTILINE,
+)
 # coreos-cloudinit puts the host's addresses in place of these, anywhere in the text.
 _SUBSTITUTED = re.compile(r"\$(?:private|public)_ipv[46]")
 
@@ -53,12 +55,6 @@ def placeholders_where_allowed(source: str) -> list[str]:
 def _environment_violations(content: str) -> list[str]:
     bad = [line for line in content.splitlines() if not _ENVIRONMENT_LINE.fullmatch(line)]
     return [f"{ENVIRONMENT_FILE}: {line!r} is not NAME=@@NAME@@" for line in bad]
-
-
-def placeholders_filled(template: Template, rendered: str) -> list[str]:
-    """Nothing that the source calls a placeholder is left in the rendered text."""
-    left = placeholders(source_text(template)) & placeholders(rendered)
-    return [f"{name} survives" for name in sorted(left)]
 
 
 def static_files_identical(source: str, rendered: str) -> list[str]:
@@ -129,6 +125,21 @@ def coreos_units(text: str) -> dict[str, set[str]]:
     return result
 
 
+def unit_references_known(text: str) -> list[str]:
+    """Every unit that a unit names is in write_files, or one that the image brings along."""
+    written = {path.removeprefix(UNIT_DIRECTORY) for path in units(text)}
+    violations = []
+    for path, file in units(text).items():
+        for setting in _REFERENCE.finditer(file.content.decode()):
+            unknown = [n for n in setting[1].split() if _file_of(n) not in written and not _is_of_image(n)]
+            violations += [f"{path}: {setting[0].split('=')[0]}= names {name}" for name in unknown]
+    return violations
+
+
+def _is_of_image(unit: str) -> bool:
+    return unit in IMAGE_UNITS or unit.startswith("dev-") or unit.endswith((".mount", ".slice"))
+
+
 def unit_bodies_once(text: str) -> list[str]:
     """Every unit's text stands once: in write_files, never under coreos.units as well."""
     entries = (cloud_config(text).get("coreos") or {}).get("units") or []
@@ -168,74 +179,3 @@ def environment_lines(text: str) -> list[str]:
     names = [line.split("=", 1)[0] for line in lines if "=" in line and not line.startswith("#")]
     bad = [f"{line!r} is no assignment" for line in lines if not _RENDERED_LINE.fullmatch(line)]
     return bad + [f"{name} is assigned twice" for name in sorted({n for n in names if names.count(n) > 1})]
-
-
-def parameters_described(template: Template) -> list[str]:
-    """Every parameter has a description."""
-    return [
-        f"{name} has no description" for name, item in template.parameters.items() if not item.description
-    ]
-
-
-def parameters_grouped(template: Template) -> list[str]:
-    """Every parameter is in exactly one parameter group, and every group has a label."""
-    grouped = [name for group in template.groups for name in group.parameters]
-    violations = [
-        f"{name} is in {grouped.count(name)} groups"
-        for name in template.parameters
-        if grouped.count(name) != 1
-    ]
-    violations += [f"group has unknown {name}" for name in grouped if name not in template.parameters]
-    return violations + ["a group has no label" for group in template.groups if not group.label]
-
-
-def secrets_hidden(template: Template) -> list[str]:
-    """Every parameter whose name says secret is `hidden`."""
-    return [
-        f"{n} is not hidden"
-        for n, item in template.parameters.items()
-        if _SECRET.search(n) and not item.hidden
-    ]
-
-
-def defaults_valid(template: Template) -> list[str]:
-    """Every default satisfies its own constraints, also those that Heat asks a cloud about.
-
-    Heat validates a default like a given value: an empty one fails `neutron.network` and the like.
-    """
-    violations = []
-    for parameter in template.parameters.values():
-        try:
-            check_default(parameter)
-        except HarnessError as error:
-            violations.append(str(error))
-        custom = {c.definition for c in parameter.constraints if c.kind == "custom_constraint"}
-        if parameter.default == "" and custom - _MAY_BE_EMPTY - _LOCAL_CONSTRAINTS:
-            violations.append(f"{parameter.name}: the empty default fails {', '.join(sorted(custom))}")
-    return violations
-
-
-def required_are(template: Template, names: Iterable[str]) -> list[str]:
-    """Exactly these parameters have no default."""
-    required = {name for name, item in template.parameters.items() if item.required}
-    return [f"{name} should not be required" for name in sorted(required - set(names))] + [
-        f"{name} should be required" for name in sorted(set(names) - required)
-    ]
-
-
-def user_data_raw(template: Template) -> list[str]:
-    """Without `user_data_format: RAW` Heat wraps the text in a multipart message no CoreOS loader reads."""
-    servers = template.resources_of("OS::Nova::Server")
-    formats = {name: body.get("properties", {}).get("user_data_format") for name, body in servers.items()}
-    return [
-        f"{name}: user_data_format is {given}, not RAW" for name, given in formats.items() if given != "RAW"
-    ]
-
-
-def renders(template: Template, values: Mapping[str, Any], references: References) -> list[str]:
-    """These values give a user-data that a loader can read and Nova takes."""
-    try:
-        host_files(render_user_data(template, values, references))
-    except HarnessError as error:
-        return [str(error)]
-    return []

@@ -109,7 +109,7 @@ def str_split(args: Any) -> Any:
     delimiter, text, *index = args
     if text is None:
         return None
-    if not isinstance(text, str) or not isinstance(delimiter, str) or not delimiter:
+    if not isinstance(text, str) or not isinstance(delimiter, str | None) or delimiter == "":
         raise ValueError("the delimiter and the string must be strings, the delimiter not empty")
     pieces = text.split(delimiter)
     return _item(pieces, index[0]) if index else pieces

@@ -1,0 +1,46 @@
+"""What a command prints: progress on standard error, its result on standard output, plain when piped."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+Report = Callable[[str], None]
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Report]:
+    """Report steps as they begin: a spinner with the step at a terminal, one line a step when piped."""
+    started = time.monotonic()
+
+    def line(step: str) -> None:
+        err.print(f"{time.monotonic() - started:6.1f} s  {step}", markup=False)
+
+    if not err.is_terminal:
+        yield line
+        return
+    with err.status(title) as status:
+
+        def spin(step: str) -> None:
+            line(step)
+            status.update(f"{title}: {step}")
+
+        yield spin
+
+
+def warn(text: str) -> None:
+    """One line that wants attention but stops nothing."""
+    err.print(f"[yellow]warning:[/yellow] {_escaped(text)}")
+
+
+def fail(text: str) -> None:
+    """One line that says why the command ends."""
+    err.print(f"[red]error:[/red] {_escaped(text)}")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")

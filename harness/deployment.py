@@ -1,0 +1,110 @@
+"""What is deployed: found again by the next command, the tests and the load tests.
+
+Each deployment has a folder of its own, readable by its owner only, under the user's state directory
+(XDG_STATE_HOME, or REGISTRY_STACK_STATE to have it elsewhere).
+"""
+
+import json
+import os
+import secrets
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_state_path
+
+from harness.errors import HarnessError
+
+DEFAULT_NAME = "docker_registry"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A registry and mirror that was reached: URLs without a final slash, absolute paths of files here."""
+
+    target: str
+    name: str
+    mirror_url: str
+    registry_url: str
+    ca_file: str
+    registry_username: str
+    password_file: str
+    warning: str = ""
+
+    def as_json(self) -> str:
+        """One JSON object; the password itself is in `password_file` only."""
+        return json.dumps(asdict(self), indent=2)
+
+    @property
+    def password(self) -> str:
+        """The password of `registry_username`."""
+        return Path(self.password_file).read_text().rstrip("\n")
+
+
+class State:
+    """The folder of one deployment."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.folder = state_root() / name
+
+    @property
+    def ca_file(self) -> Path:
+        """The CA that clients must trust."""
+        return self.folder / "ca.crt"
+
+    @property
+    def password_file(self) -> Path:
+        """The login's password, one line."""
+        return self.folder / "password"
+
+    def write(self, name: str, content: str | bytes) -> Path:
+        """Write a file that only its owner can read, whole or not at all."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path, new = self.folder / name, self.folder / f".{name}.new"
+        data = content.encode() if isinstance(content, str) else content
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(data)
+        return new.replace(path)
+
+    def secret(self, name: str) -> str:
+        """A secret of this deployment, generated once: 32 letters and digits."""
+        path = self.folder / name
+        if not path.exists():
+            alphabet = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
+            self.write(name, "".join(secrets.choice(alphabet) for _ in range(32)) + "\n")
+        return path.read_text().rstrip("\n")
+
+    def save(self, deployment: Deployment) -> None:
+        """Remember what is deployed."""
+        self.write("deployment.json", deployment.as_json() + "\n")
+
+    def load(self) -> Deployment | None:
+        """What was deployed last, if anything."""
+        path = self.folder / "deployment.json"
+        if not path.exists():
+            return None
+        try:
+            fields: dict[str, Any] = json.loads(path.read_text())
+            return Deployment(**fields)
+        except (ValueError, TypeError) as error:
+            raise HarnessError(f"{path} is not readable ({error}): remove it and deploy again") from error
+
+    def remove(self) -> None:
+        """Forget it all."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def state_root() -> Path:
+    """Where deployments are remembered."""
+    override = os.environ.get("REGISTRY_STACK_STATE")
+    return Path(override).absolute() if override else user_state_path("docker-registry-stack")
+
+
+def current(name: str = DEFAULT_NAME) -> Deployment:
+    """The deployment of that name; a HarnessError says how to make one."""
+    found = State(name).load()
+    if found is None:
+        raise HarnessError(f'nothing is deployed under the name "{name}": run `tox -e deploy`')
+    return found

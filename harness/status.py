@@ -1,0 +1,74 @@
+"""How a local deployment is doing: its units and what their containers use."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from harness.deployment import Deployment
+from harness.errors import HarnessError
+from harness.local import UNITS, find_host
+from harness.machine import Machine
+
+_MIB = 1 << 20
+_SIZES = {"B": 1, "KiB": 1 << 10, "MiB": _MIB, "GiB": 1 << 30}
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service of the host: systemd's state of its unit, memory in MiB."""
+
+    unit: str
+    state: str
+    memory_mib: float
+
+
+@dataclass(frozen=True)
+class Status:
+    """A deployment and its services."""
+
+    deployment: Deployment
+    services: tuple[Service, ...] = field(default=())
+
+    @property
+    def memory_mib(self) -> float:
+        """What all services use together."""
+        return sum(service.memory_mib for service in self.services)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every service is active."""
+        return all(service.state == "active" for service in self.services)
+
+    def as_json(self) -> str:
+        """One object: the deployment's fields, `services`, `memory_mib`, `healthy`."""
+        fields: dict[str, Any] = asdict(self.deployment) | {
+            "services": [asdict(service) for service in self.services],
+            "memory_mib": round(self.memory_mib, 1),
+            "healthy": self.healthy,
+        }
+        return json.dumps(fields, indent=2)
+
+
+def status_of(deployment: Deployment) -> Status:
+    """Ask the host; raises HarnessError when it is not running."""
+    host = find_host(deployment.name)
+    states = host.exec(["systemctl", "is-active", *UNITS], check=False).out.split()
+    memory = _memory(host)
+    services = (Service(unit, state, memory.get(unit, 0.0)) for unit, state in zip(UNITS, states, strict=True))
+    return Status(deployment, tuple(services))
+
+
+def _memory(host: Machine) -> dict[str, float]:
+    """MiB in use, by container."""
+    template = "{{.Name}} {{.MemUsage}}"
+    lines = host.exec(["docker", "stats", "--no-stream", "--format", template]).out.splitlines()
+    return {name: _mib(used) for name, used, *_limit in (line.split() for line in lines)}
+
+
+def _mib(text: str) -> float:
+    """`12.3MiB`, as docker stats writes it."""
+    number = text.rstrip("BGKMTi")
+    unit = text[len(number) :]
+    if unit not in _SIZES:
+        raise HarnessError(f'docker stats gives a size that is not understood: "{text}"')
+    return float(number) * _SIZES[unit] / _MIB

@@ -1,0 +1,79 @@
+"""A real Swift with Keystone in a container, beside a local host."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import docker
+
+from harness.deployment import State
+from harness.engine import Report, silent
+from harness.images.own import own_image
+from harness.machine import Machine, MachineSpec
+from harness.waiting import wait_until
+
+# Its name on the network of the deployment.
+ALIAS = "swift"
+USERNAME = PROJECT = "registry"
+REGION = "RegionOne"
+DATA = "/srv/node"
+DEADLINE_S = 90
+
+
+def swift_name(name: str) -> str:
+    """The container of a deployment's Swift."""
+    return f"{name}-swift"
+
+
+def swift_parameters(state: State) -> dict[str, Any]:
+    """The parameters of the template for this Swift."""
+    return {
+        "storage_driver": "swift",
+        "os_username": USERNAME,
+        "os_password": state.secret("swift-password"),
+        "os_project_name": PROJECT,
+        "os_region": REGION,
+        "os_authurl": f"http://{ALIAS}:5000/v3",
+    }
+
+
+def swift_machine(
+    client: docker.DockerClient,
+    name: str,
+    network: str,
+    labels: Mapping[str, str],
+    state: State,
+    report: Report = silent,
+) -> Machine:
+    """The Swift of a deployment, booted unless it is running: it has answered a request for its capabilities."""
+    machine = Machine.find(client, swift_name(name))
+    if machine is None:
+        spec = MachineSpec(
+            image=own_image(client, "swift", report),
+            name=swift_name(name),
+            labels=labels,
+            network=network,
+            aliases=(ALIAS,),
+            volumes={DATA: f"{name}-swift"},
+            environment={
+                "SWIFT_USERNAME": USERNAME,
+                "SWIFT_PASSWORD": state.secret("swift-password"),
+                "SWIFT_PROJECT": PROJECT,
+                "REGION": REGION,
+                "PUBLIC_HOST": ALIAS,
+            },
+        )
+        machine = Machine.boot(client, spec, report)
+    elif not machine.running:
+        machine.container.start()
+    waited = wait_until(lambda: _status(machine), DEADLINE_S, f"Swift in {machine.name}", log=machine.logs)
+    report(f"Swift answers after {waited:.1f} s")
+    return machine
+
+
+def _status(machine: Machine) -> str | None:
+    """A probe: Keystone's version document and Swift's capabilities."""
+    for url in ("http://localhost:5000/v3", "http://localhost:8080/info"):
+        result = machine.exec(["curl", "-sf", "-m", "5", "-o", "/dev/null", url], check=False)
+        if result.code != 0:
+            return f"{url}: curl exit {result.code}"
+    return None
