@@ -21,6 +21,7 @@ from harness.waiting import wait_until
 
 Report = Callable[[str], None]
 
+DEFAULT_SOCKET = "/var/run/docker.sock"
 DAEMON_LOG = Path("/var/log/docker-registry-stack-dockerd.log")
 # The time a read from the engine may stay silent; a build that downloads packages is silent for long.
 READ_TIMEOUT_S = 900
@@ -66,13 +67,13 @@ def _address() -> dict[str, Any]:
 
 def _refuse_what_cannot_be_started() -> None:
     """Say why no engine answers when starting one here would not help or is not possible."""
-    target = _address().get("base_url")
-    if target and not str(target).startswith(("unix://", "http+unix://")):
+    target = str(_address().get("base_url") or "")
+    if target and not target.endswith(DEFAULT_SOCKET):
         raise HarnessError(f"no Docker engine answers at {target} (DOCKER_HOST or the docker context): "
                            "start it there, or unset DOCKER_HOST to use the local engine")
     if os.geteuid() == 0:
         return
-    socket = Path("/var/run/docker.sock")
+    socket = Path(DEFAULT_SOCKET)
     if socket.exists() and not os.access(socket, os.R_OK | os.W_OK):
         raise HarnessError(f"the Docker engine's socket {socket} may not be used by this user: join the group "
                            "`docker` (and log in again), or run as root")
@@ -108,33 +109,38 @@ def install_packages(packages: tuple[str, ...], report: Report = silent) -> None
 
 def _start(report: Report) -> docker.DockerClient:
     """Start the installed engine and wait until it answers."""
+    clients: list[docker.DockerClient] = []
     if Path("/run/systemd/system").is_dir():
         report("starting Docker with systemctl")
         subprocess.run(["systemctl", "start", "docker"], capture_output=True, check=False)
-        hint, log = "see `journalctl -u docker`", None
+        probe, hint, log = (lambda: _collect_answer(clients)), "see `journalctl -u docker`", None
     else:
         report(f"starting dockerd (log: {DAEMON_LOG})")
-        _start_by_hand()
-        hint, log = f"see {DAEMON_LOG}", _log_tail
-    clients: list[docker.DockerClient] = []
-    wait_until(lambda: _collect_answer(clients), START_DEADLINE_S, "the Docker engine to answer", log=log, hint=hint)
+        daemon = _start_by_hand()
+        probe, hint, log = (lambda: _collect_answer(clients, daemon)), f"see {DAEMON_LOG}", _log_tail
+    wait_until(probe, START_DEADLINE_S, "the Docker engine to answer", log=log, hint=hint)
     return clients[0]
 
 
-def _start_by_hand() -> None:
+def _start_by_hand() -> "subprocess.Popen[bytes]":
     """Run dockerd in its own session, so that it outlives this process and its terminal."""
     DAEMON_LOG.parent.mkdir(parents=True, exist_ok=True)
     with DAEMON_LOG.open("ab") as log:
-        subprocess.Popen(["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        return subprocess.Popen(["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
 
-def _collect_answer(clients: list[docker.DockerClient]) -> str | None:
-    """A probe for wait_until: keep the client as soon as the engine answers."""
+def _collect_answer(
+    clients: list[docker.DockerClient], daemon: "subprocess.Popen[bytes] | None" = None
+) -> str | None:
+    """A probe for wait_until: keep the client as soon as the engine answers; no use waiting for one that is dead."""
     client = _answering()
-    if client is None:
-        return "no answer to a ping"
-    clients.append(client)
-    return None
+    if client is not None:
+        clients.append(client)
+        return None
+    if daemon is not None and daemon.poll() is not None:
+        last = (_log_tail().strip().splitlines() or ["it said nothing"])[-1]
+        raise HarnessError(f"dockerd ended with {daemon.returncode}: {last}: see {DAEMON_LOG}")
+    return "no answer to a ping"
 
 
 def _log_tail() -> str:

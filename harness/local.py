@@ -104,7 +104,7 @@ def deploy(options: LocalOptions, environment: Environment, report: Report = sil
     running = Machine.find(client, options.name)
     if running is None or not running.running or running.container.labels.get(INPUTS_LABEL) != inputs:
         _check_ports(client, options)
-        _prepare_network(client, options)
+        prepare_network(client, options)
         if options.swift:
             swift_machine(client, options.name, options.network, options.all_labels, state, report)
         running = _replace(client, options, _spec(client, options, user_data, values, inputs, report), report)
@@ -342,6 +342,6 @@ def _listening(address: str, port: int) -> bool:
     return False
 
 
-def _prepare_network(client: docker.DockerClient, options: LocalOptions) -> None:
+def prepare_network(client: docker.DockerClient, options: LocalOptions) -> None:
     if not client.networks.list(names=[f"^{options.network}$"]):
         client.networks.create(options.network, driver="bridge", labels=dict(options.all_labels))

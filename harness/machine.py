@@ -157,6 +157,10 @@ class Machine:
         hint = f"look with `docker exec {self.name} journalctl -b`"
         return wait_until(self._boot_status, deadline_s, f"cloud-init on {self.name}", log=self._journal, hint=hint)
 
+    def wait_for_docker(self, deadline_s: float = 60) -> float:
+        """Wait until the Docker engine inside answers; return the seconds waited."""
+        return wait_until(self._docker_status, deadline_s, f"the Docker engine in {self.name}", log=self.logs)
+
     def collect(self, folder: Path) -> None:
         """Write journal, cloud-init's logs and the inner containers' state and logs into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -186,6 +190,13 @@ class Machine:
         if self.exec(["test", "-f", "/run/cloud-init/result.json"], check=False).code == 0:
             return None
         return self.exec(["systemctl", "is-system-running"], check=False).out.strip() or "systemd is not up"
+
+    def _docker_status(self) -> str | None:
+        """A probe: `docker info` is an answer of the daemon's, not of the client's."""
+        if not self.running:
+            raise HarnessError(f"{self.name} stopped while starting:\n{self.logs()[-2000:]}")
+        result = self.exec(["docker", "info", "--format", "{{.ServerVersion}}"], check=False, timeout=10)
+        return None if result.code == 0 else result.tail()
 
     def _journal(self) -> str:
         return self.exec(["journalctl", "--no-pager", "-n", "20"], check=False, timeout=10).out

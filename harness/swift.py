@@ -11,11 +11,11 @@ from harness.images.own import own_image
 from harness.machine import Machine, MachineSpec
 from harness.waiting import wait_until
 
-# Its name on the network of the deployment.
-ALIAS = "swift"
+# Its name on the network of the deployment; with a dot, as Docker does not pass on others to outside.
+ALIAS = "swift.test"
 USERNAME = PROJECT = "registry"
 REGION = "RegionOne"
-DATA = "/srv/node"
+DATA = "/srv"
 DEADLINE_S = 90
 
 

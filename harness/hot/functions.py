@@ -35,7 +35,7 @@ SUPPORTED = _LOOKUPS | _TEXT.keys()
 SUPPORTED_IN_CONDITIONS = _CONDITIONS
 
 
-class UnknownReference(HarnessError):
+class UnknownReferenceError(HarnessError):
     """The template refers to a resource or attribute nobody gave a value for."""
 
 
@@ -54,7 +54,7 @@ class Scope:
     def evaluate(self, snippet: Any, where: str) -> Any:
         """The snippet with every function resolved.
 
-        Raises HarnessError naming the template and the place below `where`; UnknownReference for a
+        Raises HarnessError naming the template and the place below `where`; UnknownReferenceError for a
         resource or attribute that is not in `references`.
         """
         value = self._walk(snippet, where)
@@ -153,12 +153,12 @@ class Scope:
         resource, attribute, *path = args
         if (resource, attribute) not in self.references:
             what = f'attribute "{attribute}" of resource "{resource}"'
-            raise UnknownReference(self._unknown(what, resource))
+            raise UnknownReferenceError(self._unknown(what, resource))
         return _select(self.references[resource, attribute], path)
 
     def _get_resource(self, args: Any) -> Any:
         if (args,) not in self.references:
-            raise UnknownReference(self._unknown(f'resource "{args}"', args))
+            raise UnknownReferenceError(self._unknown(f'resource "{args}"', args))
         return self.references[args,]
 
     def _unknown(self, what: str, resource: Any) -> str:

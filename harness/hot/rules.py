@@ -163,7 +163,7 @@ def modes_safe(text: str) -> list[str]:
     """Permissions are quoted octal, just scripts are executable, the environment is root's alone."""
     violations = []
     for entry in cloud_config(text)["write_files"]:
-        if not re.fullmatch(r"0[0-7]{3}", str(entry.get("permissions"))):
+        if not re.fullmatch(r"0[0-7]{3}", str(entry.get("permissions", "0644"))):
             violations.append(f"{entry['path']}: permissions must be quoted, four octal digits")
     for path, file in host_files(text).items():
         if bool(file.mode & 0o111) != file.content.startswith(b"#!"):

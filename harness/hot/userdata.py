@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.hot.functions import References, Scope, UnknownReference
+from harness.hot.functions import References, Scope, UnknownReferenceError
 from harness.hot.template import Template
 from harness.hot.yamlfile import parse_yaml
 
@@ -65,7 +65,7 @@ def check_size(text: str) -> None:
     """Raise HarnessError when Nova would refuse the user-data for its length."""
     length = base64_length(text)
     if length > NOVA_LIMIT:
-        excess = -(-(length - NOVA_LIMIT) * 3 // 4)
+        excess = len(text.encode()) - NOVA_LIMIT // 4 * 3
         raise HarnessError(
             f"the user-data is {length} base64 characters long, Nova takes {NOVA_LIMIT}:"
             f" shorten it by {excess} bytes"
@@ -115,7 +115,7 @@ def render_outputs(template: Template, values: Mapping[str, Any], references: Re
         try:
             if scope.condition(output.get("condition", True), f"{where}.condition"):
                 outputs[name] = scope.evaluate(output["value"], f"{where}.value")
-        except UnknownReference:
+        except UnknownReferenceError:
             continue
     return outputs
 

@@ -44,6 +44,10 @@ class Product:
     def environment(self) -> Environment:
         return read_environment([self.root / EXAMPLE])
 
+    @cached_property
+    def example(self) -> dict[str, Any]:
+        return {name: given.value for name, given in self.environment.parameters.items()}
+
     def values(self, **given: Any) -> dict[str, Any]:
         """The example environment, some parameters given otherwise, resolved, with the pseudo parameters."""
         changed = {name: Given(value, "-P") for name, value in given.items()}
@@ -53,7 +57,7 @@ class Product:
     @cached_property
     def references(self) -> dict[tuple[str, ...], Any]:
         """Something for every resource and attribute that the template names."""
-        found = {("ready", "data"): json.dumps({"ca": PEM})}
+        found: dict[tuple[str, ...], Any] = {("ready", "data"): json.dumps({"ca": PEM})}
         sections = [self.template.resources, self.template.outputs]
         return {key: found.get(key, ".".join(key)) for key in references_in(sections)}
 
@@ -86,3 +90,13 @@ def references_in(snippet: Any) -> Iterator[tuple[str, ...]]:
     elif isinstance(snippet, list):
         for item in snippet:
             yield from references_in(item)
+
+
+def parameters_in(snippet: Any) -> Iterator[str]:
+    """The name of every parameter that a piece of template reads."""
+    for value in snippet.values() if isinstance(snippet, dict) else snippet:
+        if isinstance(value, dict | list):
+            yield from parameters_in(value)
+    if isinstance(snippet, dict) and "get_param" in snippet:
+        name = snippet["get_param"]
+        yield name[0] if isinstance(name, list) else name

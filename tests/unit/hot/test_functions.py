@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError
-from harness.hot.functions import SUPPORTED, SUPPORTED_IN_CONDITIONS, UNSUPPORTED, Scope, UnknownReference
+from harness.hot.functions import (
+    SUPPORTED,
+    SUPPORTED_IN_CONDITIONS,
+    UNSUPPORTED,
+    Scope,
+    UnknownReferenceError,
+)
 from harness.hot.template import Parameter, Template
 from tests.unit.hot.conftest import MakeTemplate
 from tests.unit.hot.oracle import ERRORS, PROJECT, STACK, Oracle
@@ -24,8 +30,14 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "map": {"type": "json", "default": {"k": ["x", {"y": 1}]}},
 }
 VALUES: dict[str, Any] = {
-    **{"word": "w'@A@", "empty": "", "flag": False, "size": 0, "names": ["a", "b"]},
-    **{"map": {"k": ["x", {"y": 1}]}, "OS::project_id": PROJECT, "OS::stack_name": STACK},
+    "word": "w'@A@",
+    "empty": "",
+    "flag": False,
+    "size": 0,
+    "names": ["a", "b"],
+    "map": {"k": ["x", {"y": 1}]},
+    "OS::project_id": PROJECT,
+    "OS::stack_name": STACK,
 }
 REFERENCES: dict[tuple[str, ...], Any] = {
     ("server",): "server-id",
@@ -111,6 +123,18 @@ def references() -> st.SearchStrategy[Any]:
     )
 
 
+def texts(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Functions that succeed: text out of text, the way a template uses them."""
+    params = st.dictionaries(st.sampled_from(["a", "@A@", "w", "'"]), inner, max_size=3)
+    arms = st.tuples(st.sampled_from([*CONDITIONS, True, False]), inner, inner)
+    return st.one_of(
+        st.tuples(inner, params).map(lambda args: {"str_replace": {"template": args[0], "params": args[1]}}),
+        st.lists(inner, max_size=3).map(lambda items: {"list_join": ["a", items]}),
+        arms.map(lambda args: {"if": [*args]}),
+    )
+
+
+WORDS = st.sampled_from(["word", "empty", "OS::project_id", "OS::stack_name", ["names", 1]])
 SNIPPETS = st.recursive(leaves() | references(), functions, max_leaves=8)
 
 
@@ -121,12 +145,27 @@ def outcome(evaluate: Any, snippet: Any) -> Any:
         return "an error"
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(snippet=SNIPPETS, version=st.sampled_from(["2018-08-31", "2021-04-16"]))
 def test_evaluates_as_heat(snippet: Any, version: str) -> None:
     oracle = Oracle(document(version), references=REFERENCES)
     ours = outcome(lambda s: scope(version).evaluate(s, "x"), snippet)
     assert ours == outcome(oracle.evaluate, snippet)
+
+
+@settings(max_examples=200)
+@given(
+    snippet=st.recursive(
+        st.sampled_from(["", "a@A@w", "'w'", {"get_attr": ["server", "name"]}, {"get_resource": "server"}])
+        | WORDS.map(lambda name: {"get_param": name}),
+        texts,
+        max_leaves=8,
+    )
+)
+def test_evaluates_text_as_heat(snippet: Any) -> None:
+    ours = scope().evaluate(snippet, "x")
+    assert isinstance(ours, str)
+    assert ours == Oracle(DOCUMENT, references=REFERENCES).evaluate(snippet)
 
 
 @pytest.mark.parametrize("name", CONDITIONS)
@@ -216,7 +255,7 @@ def test_bad_conditions(definition: Any, message: str) -> None:
 
 
 def test_unknown_reference_has_its_own_type() -> None:
-    with pytest.raises(UnknownReference):
+    with pytest.raises(UnknownReferenceError):
         scope().evaluate({"get_resource": "absent"}, "x")
 
 

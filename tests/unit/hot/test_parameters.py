@@ -170,12 +170,14 @@ def test_hidden_values_are_not_shown(
         (
             ("base.yaml", "env.yaml"),
             {"os_password": "secret"},
-            "missing parameter: hostname; add to env.yaml or use -P name=value (example: heat/env.example.yaml)",
+            "missing parameter: hostname; add to env.yaml or use -P name=value"
+            " (example: heat/env.example.yaml)",
         ),
         (
             ("env.yaml",),
             {"os_password": "secret", "hostname": None},
-            "missing parameter: hostname; add to env.yaml or use -P name=value (example: heat/env.example.yaml)",
+            "missing parameter: hostname; add to env.yaml or use -P name=value"
+            " (example: heat/env.example.yaml)",
         ),
     ],
 )

@@ -93,8 +93,8 @@ def _cloud_init() -> tuple[list[str], dict[str, str]]:
 def _unpack_package(name: str, target: Path) -> None:
     download = _CACHE / "download"
     download.mkdir(parents=True, exist_ok=True)
-    script = f'cd "$1" && {{ apt-get -q download {name} || {{ apt-get -q update && apt-get -q download {name}; }}; }}'
-    result = run("sh", "-c", script, "sh", download)
+    get = f"apt-get -q download {name}"
+    result = run("sh", "-c", f'cd "$1" && {{ {get} || {{ apt-get -q update && {get}; }}; }}', "sh", download)
     packages = sorted(download.glob(f"{name}_*.deb"))
     if result.returncode != 0 or not packages:
         pytest.fail(f"{name} is neither installed nor to be had from apt: {result.stderr.strip()}")
@@ -115,7 +115,9 @@ def shellcheck(files: Mapping[str, HostFile], root: Path) -> str:
     write_tree(files.values(), root)
     found = [root / path.lstrip("/") for path in scripts(files)]
     assert found, "no script found"
-    result = run("shellcheck", "--external-sources", f"--source-path={root}", "--format=gcc", *found)
+    # Beside the interpreter: a test run need not have the virtual environment on its PATH.
+    program = Path(sys.executable).with_name("shellcheck")
+    result = run(program, "--external-sources", f"--source-path={root}", "--format=gcc", *found)
     return result.stdout + result.stderr
 
 

@@ -1,0 +1,70 @@
+"""A Docker host of one's own to pull and push with, as a user's would be: for the demo and the tests."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import docker
+
+from harness.clientconfig import client_configuration
+from harness.deployment import Deployment
+from harness.engine import Report, silent
+from harness.images.own import own_image
+from harness.machine import Machine, MachineSpec
+from harness.waiting import wait_until
+
+
+def docker_client(
+    client: docker.DockerClient,
+    name: str,
+    network: str,
+    labels: Mapping[str, str],
+    deployment: Deployment,
+    host: str,
+    report: Report = silent,
+) -> Machine:
+    """A machine with Docker that has been configured as `tox -e client-config -- docker` says.
+
+    `host` is the deployment's name on `network`, where it listens on the standard ports.
+    """
+    spec = MachineSpec(
+        image=own_image(client, "client", report), name=name, labels=labels, network=network, docker=True
+    )
+    machine = Machine.boot(client, spec, report)
+    wait_until(lambda: _engine(machine), 60, f"Docker on {name}", log=machine.logs)
+    configure(machine, "docker", deployment, host)
+    return machine
+
+
+def configure(machine: Machine, kind: str, deployment: Deployment, host: str) -> None:
+    """Run the commands that `client-config` prints, as far as they need nobody to type a password."""
+    seen = replace(deployment, mirror_url=f"https://{host}", registry_url=f"https://{host}:5000")
+    lines = client_configuration(kind, seen).splitlines()
+    script = "\n".join(line for line in lines if " login " not in line and not line.startswith("systemctl"))
+    machine.put("/root/ca.crt", Path(deployment.ca_file))
+    machine.exec(["sh", "-euc", f"cd /root\n{script}"])
+    if kind == "docker":
+        # What systemctl restart docker is elsewhere: the engine is this machine's first process.
+        machine.restart()
+        wait_until(lambda: _engine(machine), 60, f"Docker on {machine.name}", log=machine.logs)
+
+
+def login(machine: Machine, deployment: Deployment, host: str) -> None:
+    """`docker login` at the push registry."""
+    command = ["docker", "login", "--username", deployment.registry_username, "--password-stdin", f"{host}:5000"]
+    machine.exec(command, input=deployment.password.encode())
+
+
+def image_digest(machine: Machine, reference: str) -> str:
+    """The digest under which an image was pulled."""
+    found = json.loads(machine.exec(["docker", "image", "inspect", reference]).out)[0]["RepoDigests"]
+    return str(found[0]).rsplit("@", 1)[1]
+
+
+
+
+def _engine(machine: Machine) -> str | None:
+    """A probe: does dockerd answer?"""
+    result = machine.exec(["docker", "version", "--format", "{{.Server.Version}}"], check=False, timeout=5)
+    return None if result.code == 0 else result.tail(1)

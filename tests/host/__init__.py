@@ -1,0 +1,1 @@
+"""Tests of the booted host, the same for every target."""

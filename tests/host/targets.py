@@ -1,0 +1,215 @@
+"""One class per target: a handle on the booted host and all that differs between targets.
+
+A further target (the VM of the lab, over SSH) is a further class with the members of `Target`.
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from testinfra.host import Host
+
+from harness import local
+from harness.client import docker_client
+from harness.deployment import Deployment
+from harness.engine import engine
+from harness.errors import HarnessError
+from harness.hot.environment import read_environment
+from harness.machine import Machine, remove_labelled
+from harness.waiting import wait_until
+from tests.host.backend import testinfra_host
+from tests.support.oci import Auth, OciClient
+from tests.support.upstream import PASSWORD, USERNAME, Upstream, ensure_network
+
+RUN_LABEL = "org.registry-stack.test-run"
+HOST_NAME, DOMAIN = "registry", "hosttest.example"
+CHECK_REPO, CHECK_TAG = "library/check", "1.0"
+# Values that must never be seen where others can read. Those of Swift and S3 are not used, but on the host.
+PARAMETERS = {
+    "hostname": HOST_NAME,
+    "domain": DOMAIN,
+    "os_password": "os-Secret-5e1f'\"$x",
+    "s3_secret_key": "s3-Secret-71d0",
+    "upstream_username": USERNAME,
+    "upstream_password": PASSWORD,
+    "upstream_check_image": f"{CHECK_REPO}:{CHECK_TAG}",
+    "require_upstream": "true",
+}
+METADATA = "169.254.169.254"
+_READY_S = 120
+
+
+class Target(Protocol):
+    """A booted host."""
+
+    host: Host
+    deployment: Deployment
+    upstream: Upstream
+    # Sockets that the image brings along, as ("tcp", 22).
+    own_sockets: set[tuple[str, int]]
+    # Every secret that was given to it or made for it.
+    secrets: list[str]
+
+    @property
+    def fqdn(self) -> str:
+        """Its name on the network that its clients are on; there it listens on the standard ports."""
+
+    @property
+    def addresses(self) -> list[str]:
+        """Its addresses, by which a client may call it."""
+
+    def port(self, inside: int) -> int:
+        """Where 443 or 5000 is reached from here, on localhost."""
+
+    def mirror(self) -> OciClient:
+        """A client of the mirror, verifying its certificate."""
+
+    def registry(self, auth: Auth = None) -> OciClient:
+        """A client of the push registry, logged in unless another login is given."""
+
+    def reboot(self) -> None:
+        """Restart it; returns when it has proved again that it works."""
+
+    def wait_until_ready(self) -> None:
+        """Wait for its own proof that it works."""
+
+    def client(self, name: str) -> Machine:
+        """A fresh Docker host on its network, configured for it."""
+
+    def metadata_server(self) -> AbstractContextManager[None]:
+        """While this context lasts, something answers at the metadata address of the host's network."""
+
+    def collect(self, folder: Path) -> None:
+        """Keep the evidence: journal, cloud-init's logs, the containers' logs."""
+
+    def remove(self) -> None:
+        """Remove all of it; raises when something is left."""
+
+
+class LocalTarget:
+    """The host in a container on the Docker engine here, with an upstream of the project's own."""
+
+    own_sockets = {("tcp", 53), ("udp", 53)}
+
+    def __init__(self, folder: Path, keep: str = "") -> None:
+        os.environ["REGISTRY_STACK_STATE"] = str(folder / "state")
+        self.kept = bool(keep)
+        run = keep or f"hosttest-{secrets.token_hex(4)}"
+        self.labels = {RUN_LABEL: run}
+        self.engine = engine()
+        self.options = local.LocalOptions(name=run, mirror_port=None, registry_port=None, labels=self.labels)
+        self.machines: list[Machine] = []
+
+    def start(self) -> None:
+        """Bring it up, upstream first."""
+        ensure_network(self.engine, self.options.network, self.options.all_labels)
+        name = f"{self.options.name}-upstream"
+        self.upstream = Upstream.find(self.engine, name) or Upstream.start(
+            self.engine, self.options.network, self.labels, name=name, auth="token"
+        )
+        self.upstream.push(CHECK_REPO, CHECK_TAG, [1000])
+        parameters = PARAMETERS | {"upstream_url": self.upstream.url}
+        given = read_environment([], [f"{name}={value}" for name, value in parameters.items()])
+        self.deployment = local.deploy(self.options, given)
+        self.machine = local.find_host(self.options.name)
+        self.host = testinfra_host(self.machine)
+        hidden = (value for name, value in PARAMETERS.items() if name.endswith(("password", "secret_key")))
+        self.secrets = [self.deployment.password, *hidden]
+
+    @property
+    def fqdn(self) -> str:
+        """Its name on the network that its clients are on; there it listens on the standard ports."""
+        return f"{HOST_NAME}.{DOMAIN}"
+
+    @property
+    def addresses(self) -> list[str]:
+        """Its addresses, by which a client may call it."""
+        return [self.machine.address]
+
+    def port(self, inside: int) -> int:
+        """Where 443 or 5000 is reached from here, on localhost. A restart changes it."""
+        return self.machine.port(inside)
+
+    def mirror(self) -> OciClient:
+        """A client of the mirror, verifying its certificate."""
+        return OciClient(f"https://localhost:{self.port(443)}", verify=self.deployment.ca_file)
+
+    def registry(self, auth: Auth = None) -> OciClient:
+        """A client of the push registry, logged in unless another login is given."""
+        login = auth or (self.deployment.registry_username, self.deployment.password)
+        return OciClient(f"https://localhost:{self.port(5000)}", login, self.deployment.ca_file)
+
+    def reboot(self) -> None:
+        """Restart the host's container; returns when the host has proved again that it works."""
+        self.machine.restart()
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Wait for its own proof that it works."""
+        hint = f"look with `docker exec {self.machine.name} journalctl -b`"
+        wait_until(self._readiness, _READY_S, "registry-ready", hint=hint)
+
+    def client(self, name: str) -> Machine:
+        """A fresh Docker host on its network, configured for it."""
+        name = f"{self.options.name}-{name}"
+        old = Machine.find(self.engine, name)
+        if old is not None:
+            old.remove()
+        machine = docker_client(
+            self.engine, name, self.options.network, self.labels, self.deployment, self.fqdn
+        )
+        self.machines.append(machine)
+        return machine
+
+    @contextmanager
+    def metadata_server(self) -> Iterator[None]:
+        """A web server on the host's network that has the metadata address as well."""
+        script = f"ip address add {METADATA}/32 dev eth0 && exec python3 -u -m http.server 80"
+        server = self.engine.containers.run(
+            self.machine.container.image.id, ["-c", script], entrypoint=["sh"], cap_add=["NET_ADMIN"],
+            network=self.options.network, labels=self.labels, detach=True, working_dir="/srv",
+        )
+        try:
+            self.host.check_output(f"ip route replace {METADATA}/32 dev eth0")
+            yield
+        finally:
+            self.host.run(f"ip route delete {METADATA}/32 dev eth0")
+            server.remove(force=True, v=True)
+
+    def collect(self, folder: Path) -> None:
+        """Keep the evidence: of the host, of the last attempt to deploy it, of clients and upstream."""
+        failed = Path(os.environ["REGISTRY_STACK_STATE"]) / self.options.name / "failed"
+        if failed.exists():
+            shutil.copytree(failed, folder / "failed-deploy", dirs_exist_ok=True)
+        labelled = self.engine.containers.list(all=True, filters={"label": f"{RUN_LABEL}={self.options.name}"})
+        for container in labelled:
+            if container.name == self.options.name:
+                Machine(self.engine, container).collect(folder)
+                continue
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{container.name}.log").write_bytes(bytes(container.logs(tail=2000)))
+
+    def remove(self) -> None:
+        """Remove all of it; raises when something is left."""
+        if self.kept:
+            return
+        label = f"{RUN_LABEL}={self.options.name}"
+        remove_labelled(self.engine, label)
+        left = [
+            *self.engine.containers.list(all=True, filters={"label": label}),
+            *self.engine.networks.list(filters={"label": label}),
+            *self.engine.volumes.list(filters={"label": label}),
+        ]
+        if left:
+            raise AssertionError(f"left behind by the tests: {', '.join(str(one.name) for one in left)}")
+
+    def _readiness(self) -> str | None:
+        """A probe: the verdict of registry-ready, which a failure ends the wait with."""
+        state = self.host.run("systemctl show --property ActiveState --value registry-ready").stdout.strip()
+        if state == "failed":
+            raise HarnessError(f"registry-ready: {self.host.run('cat /run/registry/ready.json').stdout}")
+        return None if state == "active" else state or "systemd does not answer"

@@ -1,0 +1,63 @@
+"""What the tests ask of a registry beyond tests/support/oci.py: TLS itself, and uploads piece by piece."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import requests
+import urllib3
+
+from tests.support.oci import Blob, OciClient
+
+_TIMEOUT_S = 5
+
+
+def insecure_get(url: str, wanted: int) -> str | None:
+    """A probe: the status of a GET, whoever signed the certificate."""
+    with requests.Session() as session, urllib3.warnings.catch_warnings():
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        session.trust_env = False
+        status = session.get(url, verify=False, timeout=_TIMEOUT_S).status_code
+    return None if status == wanted else f"HTTP {status}"
+
+
+def digest(content: bytes) -> str:
+    """Its name in a registry."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+class PushClient(OciClient):
+    """Ways to push that OciClient itself does not use."""
+
+    def push_monolithic(self, repo: str, content: bytes) -> Blob:
+        """POST, then the whole blob with the PUT that ends the upload."""
+        blob = Blob(digest(content), len(content))
+        headers = {"Content-Type": "application/octet-stream"}
+        self.expect(201, "PUT", self.start_upload(repo), params={"digest": blob.digest}, data=content, headers=headers)
+        return blob
+
+    def push_chunked(self, repo: str, chunks: Sequence[bytes]) -> Blob:
+        """Several PATCH requests, each saying which bytes it has, as Docker clients of old do."""
+        url, start = self.start_upload(repo), 0
+        for chunk in chunks:
+            headers = {
+                "Content-Type": "application/octet-stream",
+                "Content-Range": f"{start}-{start + len(chunk) - 1}",
+            }
+            answer = self.expect(202, "PATCH", url, data=chunk, headers=headers)
+            start += len(chunk)
+            assert answer.headers["Range"] == f"0-{start - 1}"
+            url = self.location(answer)
+        blob = Blob(digest(b"".join(chunks)), start)
+        self.expect(201, "PUT", url, params={"digest": blob.digest})
+        return blob
+
+    def put_manifest(self, repo: str, reference: str, content: bytes, media_type: str) -> str:
+        """Push a manifest of any type and return its digest."""
+        headers = {"Content-Type": media_type}
+        answer = self.expect(201, "PUT", f"/v2/{repo}/manifests/{reference}", data=content, headers=headers)
+        return str(answer.headers["Docker-Content-Digest"])
+
+    def status(self, method: str, path: str, **arguments: Any) -> int:
+        """The status of any request."""
+        return self.request(method, path, **arguments).status_code

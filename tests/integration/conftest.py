@@ -1,0 +1,115 @@
+"""The run, its hosts, its Swift and its upstreams: each started once, when the first test needs it."""
+
+import os
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import docker
+import pytest
+from testcontainers.core.config import testcontainers_config
+
+from harness.engine import engine, silent
+from harness.images.pull import Outcome, present, pull
+from tests.integration.host import EDGE, PROXY, REDIS, REGISTRY, Host
+from tests.integration.run import Run
+from tests.integration.swift import Swift
+from tests.support.upstream import Upstream
+
+MakeHost = Callable[..., Host]
+_EVIDENCE: list[str] = []
+_RUN = pytest.StashKey[Run]()
+
+
+@pytest.fixture(scope="session")
+def this_run(request: pytest.FixtureRequest) -> Iterator[Run]:
+    client = engine()
+    _do_without_ryuk(client)
+    run = Run(client)
+    request.config.stash[_RUN] = run
+    yield run
+    run.remove()
+
+
+def _do_without_ryuk(client: docker.DockerClient) -> None:
+    """Its reaper is a second net; where its image cannot be had, our own cleaning up is the only one."""
+    image = testcontainers_config.ryuk_image
+    if not present(client, image) and pull(client, image, silent)[0] is not Outcome.PULLED:
+        os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def booting_swift(this_run: Run) -> Swift:
+    """Started with the first test: most of its boot is over when the first one needs it."""
+    return Swift(this_run)
+
+
+@pytest.fixture(scope="session")
+def swift(booting_swift: Swift) -> Swift:
+    booting_swift.wait()
+    return booting_swift
+
+
+@pytest.fixture(scope="session")
+def make_host(this_run: Run, booting_swift: Swift) -> Iterator[MakeHost]:
+    """Makes a host; with Swift's name on its network."""
+    with ExitStack() as hosts:
+
+        def make(name: str, **parameters: Any) -> Host:
+            host = Host(this_run, name, **parameters)
+            hosts.callback(host.close)
+            booting_swift.connect(host.network)
+            return host
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def mirror(make_host: MakeHost) -> Host:
+    """A host with a mirror only."""
+    return make_host("mirror", upstream_url="http://upstream.test:5000").start(REDIS, EDGE, PROXY)
+
+
+@pytest.fixture(scope="session")
+def upstream(this_run: Run, mirror: Host) -> Upstream:
+    """The upstream of that host."""
+    return Upstream.start(this_run.client, mirror.network.name, this_run.labels)
+
+
+@pytest.fixture(scope="session")
+def swift_host(make_host: MakeHost, swift: Swift) -> Host:
+    return make_host("swift", **swift.parameters("docker_registry")).start(REDIS, REGISTRY, EDGE)
+
+
+@pytest.fixture(scope="session")
+def s3_host(make_host: MakeHost, swift: Swift) -> Host:
+    return make_host("s3", **swift.s3_parameters("bucket")).start(REDIS, REGISTRY, EDGE)
+
+
+@pytest.fixture(scope="session")
+def filesystem_host(make_host: MakeHost) -> Host:
+    return make_host("filesystem", storage_driver="filesystem").start(REDIS, REGISTRY, EDGE)
+
+
+@pytest.fixture(scope="session", params=["filesystem", "swift", "s3"])
+def push_host(request: pytest.FixtureRequest) -> Host:
+    """A host with a push registry, on each storage."""
+    host: Host = request.getfixturevalue(f"{request.param}_host")
+    return host
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep the logs of a failed test's containers while they are there."""
+    report = yield
+    run = item.config.stash.get(_RUN, None)
+    if report.failed and run is not None:
+        _EVIDENCE.append(str(run.collect(f"{item.name}-{report.when}")))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _EVIDENCE:
+        terminalreporter.section("logs of the failed tests' containers")
+        for folder in _EVIDENCE:
+            terminalreporter.line(folder)

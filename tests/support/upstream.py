@@ -1,0 +1,202 @@
+"""An upstream of the project's own: a real registry filled with generated images, with or without a login.
+
+    upstream = Upstream.start(client, network, labels)      # auth="basic" or "token" for one with a login
+    image = upstream.push("library/sample", "1.0", [100_000, 5_000_000])
+    upstream.url            # for the mirror: http://upstream.test:5000, a name on `network`
+    upstream.blob_fetches() # how often a blob was really asked for
+    upstream.stop(), upstream.start_again(), upstream.pause(), upstream.unpause(), upstream.remove()
+
+Images are put into a registry without a login, published on this machine; what the mirror reaches is a second,
+read-only one on the same volume.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Literal
+
+import docker
+import requests
+from docker.models.networks import Network
+
+from harness.images.service import service_image
+from harness.machine import PROJECT, PROJECT_LABEL, Machine, MachineSpec
+from harness.waiting import wait_until
+from tests.support.oci import ImageRef, Layer, OciClient
+from tests.support.tokens import AUTH_NAME, TokenServer
+
+Auth = Literal["none", "basic", "token"]
+
+IMAGE = "registry:2.8.3"
+NAME = "upstream.test"
+# The login of the variants that have one.
+USERNAME, PASSWORD = "upstream-user", "upstream-secret"
+_HTPASSWD = f"{USERNAME}:$2b$05$8A7FAyjBsqxeolwvBpLPaOiZHS93QSJDaQhjYNHtPUYc/kfmB4vJy\n"
+_DATA = "/var/lib/registry"
+_DEADLINE_S = 30
+_REQUEST = re.compile(r'"(?P<method>[A-Z]+) (?P<path>/v2/\S*) HTTP/[0-9.]+" (?P<status>\d+)')
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request that the upstream has answered."""
+
+    method: str
+    path: str
+    status: int
+
+
+def ensure_network(client: docker.DockerClient, name: str, labels: Mapping[str, str]) -> Network:
+    """The network of that name, made with these labels if it is not there."""
+    found = client.networks.list(names=[f"^{name}$"])
+    if found:
+        return found[0]
+    return client.networks.create(name, driver="bridge", labels={PROJECT_LABEL: PROJECT, **labels})
+
+
+class Upstream:
+    """A running upstream. Get one from `Upstream.start`."""
+
+    def __init__(self, store: Machine, front: Machine, tokens: TokenServer | None, volume: str) -> None:
+        self._store, self._front, self._tokens, self._volume = store, front, tokens, volume
+        self.url = f"http://{NAME}:5000"
+
+    @classmethod
+    def start(
+        cls,
+        client: docker.DockerClient,
+        network: str,
+        labels: Mapping[str, str],
+        *,
+        name: str | None = None,
+        auth: Auth = "none",
+        auth_name: str = AUTH_NAME,
+    ) -> "Upstream":
+        """Start one on a network that exists; `name` is what its containers' names start with.
+
+        `auth_name` is the host that its token service is reached at.
+        """
+        name = name or f"{network}-upstream"
+        image, volume = service_image(client, IMAGE, "registry"), f"{name}-data"
+        tokens = None
+        if auth == "token":
+            tokens = TokenServer.start(client, network, labels, f"{name}-tokens", (USERNAME, PASSWORD), auth_name)
+        environment, files = _settings(auth, tokens, auth_name)
+        store = Machine.boot(client, MachineSpec(
+            image=image, name=f"{name}-store", labels=labels, network=network,
+            ports={5000: ("127.0.0.1", None)}, volumes={_DATA: volume},
+        ))
+        front = Machine.boot(client, MachineSpec(
+            image=image, name=name, labels=labels, network=network, aliases=(NAME,),
+            ports={5000: ("127.0.0.1", None)}, volumes={_DATA: volume}, environment=environment, files=files,
+        ))
+        upstream = cls(store, front, tokens, volume)
+        upstream._wait()
+        return upstream
+
+    @classmethod
+    def find(cls, client: docker.DockerClient, name: str) -> "Upstream | None":
+        """The one that was started under this name, if it is still there."""
+        store, front = Machine.find(client, f"{name}-store"), Machine.find(client, name)
+        if store is None or front is None:
+            return None
+        return cls(store, front, None, f"{name}-data")
+
+    def push(self, repo: str, tag: str, layers: Sequence[bytes | int | Layer]) -> ImageRef:
+        """Put a generated image into it: see OciClient.push."""
+        return self.filler.push(repo, tag, layers)
+
+    @property
+    def filler(self) -> OciClient:
+        """A client that may write to it without a login."""
+        return OciClient(f"http://127.0.0.1:{self._store.port(5000)}")
+
+    @property
+    def front(self) -> Machine:
+        """What the mirror reaches."""
+        return self._front
+
+    @property
+    def token_requests(self) -> list[str]:
+        """What its token service was asked: `token`, `refused` or `anonymous`, then the scopes."""
+        return self._tokens.log().splitlines()[1:] if self._tokens else []
+
+    def requests(self, since: datetime | None = None) -> list[Request]:
+        """What it has been asked for, in order; `since` takes a `datetime.now(UTC)` of before."""
+        log = bytes(self._front.container.logs(since=since.timestamp() if since else None, stderr=False))
+        found = (_REQUEST.search(line) for line in log.decode(errors="replace").splitlines())
+        return [Request(one["method"], one["path"], int(one["status"])) for one in found if one]
+
+    def blob_fetches(self, digest: str = "", since: datetime | None = None) -> int:
+        """How many blobs (or how often the one blob) it has delivered."""
+        wanted = f"/blobs/{digest}"
+        delivered = (one for one in self.requests(since) if one.method == "GET" and one.status in (200, 206))
+        return sum(wanted in one.path for one in delivered)
+
+    def stop(self) -> None:
+        """Away: connections fail at once and its name is unknown."""
+        self._front.container.stop(timeout=2)
+
+    def start_again(self) -> None:
+        """Back after `stop`. Who has looked its name up may need up to 30 s to see it."""
+        self._front.container.start()
+        self._wait()
+
+    def pause(self) -> None:
+        """Away: connections are accepted and never answered."""
+        self._front.container.pause()
+
+    def unpause(self) -> None:
+        """Back after `pause`."""
+        self._front.container.unpause()
+
+    def remove(self) -> None:
+        """Remove its containers and its volume."""
+        for machine in (self._front, self._store):
+            machine.remove()
+        if self._tokens is not None:
+            self._tokens.remove()
+        self._store.client.volumes.get(self._volume).remove(force=True)
+
+    def _wait(self) -> None:
+        for machine in (self._store, self._front):
+            wait_until(partial(_status, machine), _DEADLINE_S, machine.name, log=machine.logs)
+
+
+def _status(machine: Machine) -> str | None:
+    """A probe: the registry answers, if only to ask for a login."""
+    code = requests.get(f"http://127.0.0.1:{machine.port(5000)}/v2/", timeout=5).status_code
+    return None if code in (200, 401) else f"HTTP {code}"
+
+
+def _settings(
+    auth: Auth, tokens: TokenServer | None, auth_name: str
+) -> tuple[dict[str, str], dict[str, tuple[bytes, int]]]:
+    """Environment and files of the read-only registry."""
+    environment = {"REGISTRY_STORAGE_MAINTENANCE_READONLY": "{enabled: true}"}
+    if auth == "basic":
+        path = "/etc/upstream/htpasswd"
+        login = {
+            "REGISTRY_AUTH": "htpasswd",
+            "REGISTRY_AUTH_HTPASSWD_REALM": NAME,
+            "REGISTRY_AUTH_HTPASSWD_PATH": path,
+        }
+        return environment | login, {path: (_HTPASSWD.encode(), 0o644)}
+    if tokens is not None:
+        path = "/etc/upstream/tokens.crt"
+        login = {
+            "REGISTRY_AUTH": "token",
+            "REGISTRY_AUTH_TOKEN_REALM": f"http://{auth_name}:8080/token",
+            "REGISTRY_AUTH_TOKEN_SERVICE": NAME,
+            "REGISTRY_AUTH_TOKEN_ISSUER": AUTH_NAME,
+            "REGISTRY_AUTH_TOKEN_ROOTCERTBUNDLE": path,
+        }
+        return environment | login, {path: (tokens.certificate, 0o644)}
+    return environment, {}
+
+
+def now() -> datetime:
+    """For `since`."""
+    return datetime.now(UTC)

@@ -1,0 +1,220 @@
+"""heat/registry.yaml and cloud-config/docker-host.yaml: what Heat and the loaders make of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.hot import rules, template_rules
+from harness.hot.template import Parameter, Template
+from harness.hot.userdata import (
+    NOVA_LIMIT,
+    base64_length,
+    host_files,
+    render_outputs,
+    render_user_data,
+    units,
+)
+from tests.unit.hot import oracle, tools
+from tests.unit.hot.product import (
+    CLOUD_CONFIG,
+    EXAMPLE,
+    PEM,
+    PSEUDO,
+    REPOSITORY,
+    TEMPLATE,
+    Product,
+    parameters_in,
+)
+
+TEN = (
+    *("hostname", "domain", "server_key", "server_flavor", "server_image", "fip_network"),
+    *("os_username", "os_password", "os_region", "os_authurl"),
+)
+OUTPUTS = {
+    *("mirror_url", "registry_url", "registry_username", "registry_password"),
+    *("floating_ip", "ca_certificate"),
+}
+# One-line values that hurt a shell, systemd, YAML or a second round of replacing.
+HOSTILE = (
+    "it's",
+    "''\"'\"'",
+    "$(touch /tmp/hostile) `id` ${HOME} %h %%",
+    "back\\slash\\",
+    "  spaces  ",
+    "@@HOST_NAME@@",
+    "# no comment",
+    "é ü 漢 😀",
+    "a: {b: [c]} &d *e !f |",
+)
+BROKEN_LINES = (
+    *("two\nlines", "carriage\rreturn", "nul\0", "tab\t", "e\x1b[m"),
+    # YAML 1.1 breaks lines at these, or takes no such character at all.
+    *("next\x85line", "line\u2028separator", "\x80", "\ufffe"),
+)
+
+
+def given(**values: Any) -> Any:
+    return pytest.param(values, id=" ".join(f"{name}={value}" for name, value in values.items()) or "example")
+
+
+OPTIONS = [
+    given(),
+    given(network="mine", storage_driver="s3", cache_volume_size=50),
+    given(storage_driver="filesystem", dns_zone="example.com.", registry_password="it's"),
+    given(storage_redirect="true", require_upstream="false"),
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_renders_as_heat_does(product: Product, options: dict[str, Any]) -> None:
+    heat = oracle.from_file(product.root / TEMPLATE, {**product.example, **options}, product.references)
+    # As Heat itself reads the template: not a word of ours in between.
+    server = heat.document["resources"]["server"]["properties"]
+    assert product.rendered(**options) == heat.evaluate(server["user_data"])
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_outputs_are_heats(product: Product, options: dict[str, Any]) -> None:
+    heat = oracle.from_file(product.root / TEMPLATE, {**product.example, **options}, product.references)
+    theirs = {name: heat.evaluate(body["value"]) for name, body in heat.document["outputs"].items()}
+    assert render_outputs(product.template, product.values(**options), product.references) == theirs
+
+
+def test_outputs(product: Product) -> None:
+    outputs = render_outputs(product.template, product.values(), product.references)
+    assert outputs.keys() >= OUTPUTS
+    assert outputs["ca_certificate"] == PEM
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_heat_validates(product: Product, options: dict[str, Any]) -> None:
+    assert oracle.validation_error(product.root / TEMPLATE, {**product.example, **options}) == ""
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        template_rules.parameters_described,
+        template_rules.parameters_grouped,
+        template_rules.secrets_hidden,
+        template_rules.defaults_valid,
+        template_rules.names_unique,
+        template_rules.user_data_raw,
+        template_rules.free_text_bounded,
+    ],
+)
+def test_rules_of_the_template(product: Product, rule: Callable[[Template], list[str]]) -> None:
+    assert rule(product.template) == []
+
+
+def test_exactly_the_ten_are_required(product: Product) -> None:
+    assert template_rules.required_are(product.template, TEN) == []
+
+
+def test_the_example_has_the_ten_and_is_enough(product: Product) -> None:
+    assert set(product.example) == set(TEN)
+    assert template_rules.renders(product.template, product.values(), product.references) == []
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        rules.loaders_agree,
+        rules.unit_references_known,
+        rules.unit_bodies_once,
+        rules.enabled_units_installable,
+        rules.no_coreos_substitution,
+        rules.modes_safe,
+        rules.environment_lines,
+    ],
+)
+def test_rules_of_the_cloud_config(product: Product, rule: Callable[[str], list[str]]) -> None:
+    assert rule(product.rendered()) == []
+
+
+def test_placeholders(product: Product) -> None:
+    assert rules.placeholders_where_allowed(product.source) == []
+    assert template_rules.placeholders_filled(product.template, product.rendered()) == []
+
+
+def test_static_files_are_byte_identical(product: Product) -> None:
+    assert rules.static_files_identical(product.source, product.rendered()) == []
+
+
+def longest_value(parameter: Parameter) -> Any:
+    """The longest sensible value: what its constraints let through, 255 characters for a cloud's names."""
+    allowed = [c.definition for c in parameter.constraints if c.kind == "allowed_values"]
+    if allowed:
+        return max(allowed[0], key=len)
+    if parameter.type != "string":
+        return parameter.default
+    length = template_rules.longest(parameter) or 255
+    # A few quotes, each of which becomes five characters.
+    return ("'" * 8 + "x" * length)[:length]
+
+
+def test_fits_into_nova_with_every_option_used(product: Product) -> None:
+    template = product.template
+    values = {name: longest_value(parameter) for name, parameter in template.parameters.items()}
+    # A wait condition's URL and token are long; addresses, IDs and the generated password are not.
+    references = {key: "r" * (255 if key[0].endswith("_handle") else 64) for key in product.references}
+    text = render_user_data(template, values | PSEUDO, references)
+    assert base64_length(text) <= NOVA_LIMIT
+
+
+def on_the_host(product: Product, value: str) -> dict[str, str]:
+    """Every text parameter that reaches the host and takes a value with this end, and that value."""
+    server = product.template.resources["server"]["properties"]["user_data"]
+    taken = {}
+    for name in sorted(parameters_in(server)):
+        item = product.template.parameters.get(name)
+        if item and item.type == "string" and not refused(product, name, name + value):
+            taken[name] = name + value
+    return taken
+
+
+def refused(product: Product, name: str, value: str) -> bool:
+    try:
+        product.values(**{name: value})
+    except HarnessError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=ascii)
+def test_hostile_values_arrive_as_they_are(product: Product, tmp_path: Path, value: str) -> None:
+    taken = on_the_host(product, value)
+    assert "os_password" in taken
+    text = product.rendered(**taken)
+    assert rules.environment_lines(text) == []
+    tools.write_tree([host_files(text)[rules.ENVIRONMENT_FILE]], tmp_path)
+    variables, complaint = tools.sourced_environment(tmp_path / rules.ENVIRONMENT_FILE.lstrip("/"))
+    assert complaint == ""
+    assert [name for name in taken if taken[name] not in variables.values()] == []
+
+
+@pytest.mark.parametrize("value", BROKEN_LINES, ids=ascii)
+def test_values_that_would_break_the_file_are_refused(product: Product, value: str) -> None:
+    """A line break in a value would be YAML of its own: a parameter could write anything on the host."""
+    assert list(on_the_host(product, value)) == []
+
+
+def test_units_pass_systemd_analyze(product: Product, tmp_path: Path) -> None:
+    assert units(product.rendered())
+    assert tools.systemd_verify(product.files(), tmp_path) == ""
+
+
+def test_scripts_pass_shellcheck(product: Product, tmp_path: Path) -> None:
+    assert tools.shellcheck(product.files(), tmp_path) == ""
+
+
+def test_cloud_init_takes_it(product: Product, tmp_path: Path) -> None:
+    assert tools.cloud_init_schema(product.rendered(), tmp_path) == ""
+
+
+@pytest.mark.parametrize("name", [TEMPLATE, EXAMPLE, CLOUD_CONFIG])
+def test_yamllint(name: str) -> None:
+    assert tools.yamllint(REPOSITORY / name, REPOSITORY / ".yamllint.yaml") == ""
