@@ -16,6 +16,7 @@ from harness.deployment import DEFAULT_NAME, Deployment, current
 from harness.engine import engine
 from harness.errors import HarnessError
 from harness.hot.environment import read_environment
+from harness.options import LocalOptions
 from harness.status import Status, status_of
 
 app = typer.Typer(
@@ -70,7 +71,7 @@ def deploy(
     The cache and the pushed images stay.
     """
     _local_only(target, os_cloud)
-    options = local.LocalOptions(
+    options = LocalOptions(
         name=name,
         address=address,
         mirror_port=mirror_port or None,
@@ -142,7 +143,7 @@ def client_config(
 
 @app.command()
 def demo(
-    rate: Annotated[float, typer.Option(help="Rate of the link to the upstream, in Mbit/s.")] = 25.0,
+    rate: Annotated[float, typer.Option(help="Rate of the link to the upstream, in Mbit/s.")] = 50.0,
     as_json: Json = False,
 ) -> None:
     """Walk through it on real Docker hosts, and print a table of times.

@@ -18,6 +18,7 @@ from harness.hot.environment import read_environment
 from harness.images.own import own_image
 from harness.images.pull import Outcome, pull
 from harness.machine import Machine
+from harness.options import LocalOptions
 from harness.upstream import ALIAS, PORT, fill, limit_rate, upstream_registry
 from harness.waiting import wait_until
 
@@ -78,7 +79,7 @@ class _Demo:
 
     def __init__(self, client: docker.DockerClient, name: str, rate: float, report: Report) -> None:
         self.client, self.name, self.rate, self.report = client, name, rate, report
-        self.options = local.LocalOptions(name=name, mirror_port=None, registry_port=None)
+        self.options = LocalOptions(name=name, mirror_port=None, registry_port=None)
 
     def run(self) -> DemoResult:
         image = self._image()

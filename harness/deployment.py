@@ -64,7 +64,7 @@ class State:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path, new = self.folder / name, self.folder / f".{name}.new"
         data = content.encode() if isinstance(content, str) else content
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(data)
         return new.replace(path)
 

@@ -41,8 +41,7 @@ def engine(report: Report = silent) -> docker.DockerClient:
     _refuse_what_cannot_be_started()
     if not _installed():
         _install(report)
-    client = _answering() or _start(report)
-    return client
+    return _answering() or _start(report)
 
 
 def _answering() -> docker.DockerClient | None:
@@ -56,7 +55,7 @@ def _answering() -> docker.DockerClient | None:
 
 
 def _address() -> dict[str, Any]:
-    """Where the `docker` command itself would look: DOCKER_HOST, else the current context, else the socket."""
+    """Where the `docker` command itself would look: DOCKER_HOST, else the current context or socket."""
     if os.environ.get("DOCKER_HOST"):
         return dict(kwargs_from_env())
     context = ContextAPI.get_current_context()
@@ -75,8 +74,8 @@ def _refuse_what_cannot_be_started() -> None:
         return
     socket = Path(DEFAULT_SOCKET)
     if socket.exists() and not os.access(socket, os.R_OK | os.W_OK):
-        raise HarnessError(f"the Docker engine's socket {socket} may not be used by this user: join the group "
-                           "`docker` (and log in again), or run as root")
+        raise HarnessError(f"the Docker engine's socket {socket} may not be used by this user: "
+                           "join the group `docker` (and log in again), or run as root")
     raise HarnessError("no Docker engine answers and this user may not start or install one: start Docker "
                        "(`sudo systemctl start docker`), point DOCKER_HOST at an engine, or run as root")
 
@@ -126,13 +125,15 @@ def _start_by_hand() -> "subprocess.Popen[bytes]":
     """Run dockerd in its own session, so that it outlives this process and its terminal."""
     DAEMON_LOG.parent.mkdir(parents=True, exist_ok=True)
     with DAEMON_LOG.open("ab") as log:
-        return subprocess.Popen(["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        return subprocess.Popen(
+            ["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
 
 
 def _collect_answer(
     clients: list[docker.DockerClient], daemon: "subprocess.Popen[bytes] | None" = None
 ) -> str | None:
-    """A probe for wait_until: keep the client as soon as the engine answers; no use waiting for one that is dead."""
+    """A probe for wait_until: keep the client as soon as the engine answers; a dead one ends the wait."""
     client = _answering()
     if client is not None:
         clients.append(client)

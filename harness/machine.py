@@ -1,7 +1,7 @@
 """A machine in a container: booted, spoken to, restarted, looked into and removed like a server.
 
-Nothing is mounted from this file system, so that all of it works on a remote engine too: files are handed over
-before the first start.
+Nothing is mounted from this file system, so that all of it works on a remote engine too: files are handed
+over before the first start.
 """
 
 from collections.abc import Mapping, Sequence
@@ -66,6 +66,7 @@ class Machine:
     """A booted machine. Get one from `Machine.boot` or `Machine.find`."""
 
     def __init__(self, client: docker.DockerClient, container: Container) -> None:
+        """Hold on to a container that is there."""
         self.client = client
         self.container = container
 
@@ -155,7 +156,8 @@ class Machine:
     def wait_for_boot(self, deadline_s: float = 120) -> float:
         """Wait until cloud-init has been through all its stages; return the seconds waited."""
         hint = f"look with `docker exec {self.name} journalctl -b`"
-        return wait_until(self._boot_status, deadline_s, f"cloud-init on {self.name}", log=self._journal, hint=hint)
+        what = f"cloud-init on {self.name}"
+        return wait_until(self._boot_status, deadline_s, what, log=self._journal, hint=hint)
 
     def wait_for_docker(self, deadline_s: float = 60) -> float:
         """Wait until the Docker engine inside answers; return the seconds waited."""
@@ -209,7 +211,8 @@ def _create(client: docker.DockerClient, spec: MachineSpec) -> Container:
         client.volumes.create(name=volume, labels=labels)
     arguments: dict[str, Any] = {
         "image": spec.image, "name": spec.name, "labels": labels, "detach": True,
-        "environment": dict(spec.environment), "ports": {f"{port}/tcp": to for port, to in spec.ports.items()},
+        "environment": dict(spec.environment),
+        "ports": {f"{port}/tcp": to for port, to in spec.ports.items()},
         "volumes": {volume: {"bind": path, "mode": "rw"} for path, volume in spec.volumes.items()},
         **({"hostname": spec.hostname} if spec.hostname else {}),
         **({"command": list(spec.command)} if spec.command else {}),
@@ -243,8 +246,10 @@ def _refusal(spec: MachineSpec, error: APIError) -> str:
     return f"{spec.name} could not be started: {reason}"
 
 
-def remove_labelled(client: docker.DockerClient, label: str, volumes: bool = True, networks: bool = True) -> list[str]:
-    """Remove every container, network and volume with `label` (`name` or `name=value`); return their names."""
+def remove_labelled(
+    client: docker.DockerClient, label: str, volumes: bool = True, networks: bool = True
+) -> list[str]:
+    """Remove containers, networks and volumes with `label` (`name` or `name=value`); return their names."""
     wanted: dict[str, Any] = {"label": label}
     gone: list[str] = []
     for container in client.containers.list(all=True, filters=wanted):

@@ -1,7 +1,7 @@
-"""Which capabilities a machine in a container may have: those the engine itself has, minus what would reach outside.
+"""Which capabilities a machine in a container may have: the engine's own, minus what would reach outside.
 
-`--privileged` is no choice: it asks for every capability and fails on an engine that lacks one, and it makes the
-whole of /sys and /proc/sys writable.
+`--privileged` is no choice: it asks for every capability and fails on an engine that lacks one, and it makes
+the whole of /sys and /proc/sys writable.
 """
 
 import re
@@ -23,8 +23,8 @@ CAPABILITIES = (
 )
 # These act on the machine outside, not on a name space.
 NEVER = ("SYS_MODULE", "SYS_RAWIO", "SYS_TIME", "SYS_BOOT")
-# The engine's own bounding set, read where the engine runs: it may be a machine or a container away. Engines inside
-# its containers are seen too: they have fewer capabilities, and the widest set (16 hexadecimal digits) is taken.
+# The engine's own bounding set, read where the engine runs: it may be a machine or a container away. Engines
+# inside its containers are seen too: they have fewer capabilities, and the widest set (16 digits) is taken.
 _PROBE = r"""
 found=$(grep -lxs dockerd /proc/[0-9]*/comm | sed 's/comm$/status/')
 cat ${found:-/proc/1/status} | grep CapBnd | sort | tail -n 1

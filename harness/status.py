@@ -6,8 +6,9 @@ from typing import Any
 
 from harness.deployment import Deployment
 from harness.errors import HarnessError
-from harness.local import UNITS, find_host
+from harness.local import find_host
 from harness.machine import Machine
+from harness.replacement import UNITS
 
 _MIB = 1 << 20
 _SIZES = {"B": 1, "KiB": 1 << 10, "MiB": _MIB, "GiB": 1 << 30}

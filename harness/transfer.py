@@ -53,7 +53,8 @@ def run(
         created = client.api.exec_create(container, cmd, stdin=data is not None)["Id"]
         out, err = _converse(client, created, data)
     except APIError as error:
-        raise HarnessError(f"{container}: cannot run `{' '.join(cmd)}`: {error.explanation or error}") from error
+        reason = error.explanation or error
+        raise HarnessError(f"{container}: cannot run `{' '.join(cmd)}`: {reason}") from error
     code = int(client.api.exec_inspect(created)["ExitCode"])
     if timeout is not None and code == _TIMED_OUT:
         raise HarnessError(f"{container}: `{' '.join(cmd)}` was not done after {timeout:g} s")

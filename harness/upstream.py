@@ -1,4 +1,4 @@
-"""An upstream registry of the project's own, for the demo and the tests: where no other can be reached, or asked to fail."""
+"""An upstream registry of the project's own, for the demo and the tests."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""How each image is obtained: the services' from a registry or from Debian's packages, our own from Dockerfiles."""
+"""How each image is obtained: a service's from a registry or Debian's packages, our own from a Dockerfile."""
 
 from harness.images.archive import save_images
 from harness.images.base import base_image

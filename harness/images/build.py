@@ -44,7 +44,8 @@ def build(client: docker.DockerClient, name: str, base: str, tag: str, digest: s
     except BuildError as error:
         lines = [str(part.get("stream", "")).rstrip() for part in error.build_log if isinstance(part, dict)]
         tail = [line for line in lines if line][-_TAIL_LINES:]
-        raise HarnessError("\n    ".join([f"the image {name} could not be built: {error.msg}", *tail])) from error
+        message = "\n    ".join([f"the image {name} could not be built: {error.msg}", *tail])
+        raise HarnessError(message) from error
     except APIError as error:
         raise HarnessError(f"the engine refused to build the image {name}: {error.explanation}") from error
     client.images.prune(filters={"dangling": True, "label": STAGE_LABEL})
@@ -60,7 +61,7 @@ def _context_files(name: str) -> list[tuple[str, Path]]:
 
 
 def _context(name: str) -> io.BytesIO:
-    """The build context as a tar, the same bytes for the same files: the engine's own cache then works too."""
+    """The build context as a tar, the same bytes for the same files, so that the engine's cache works."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:
         for arcname, path in _context_files(name):

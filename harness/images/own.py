@@ -1,4 +1,4 @@
-"""Our own images: the host, the test client, Swift, and the demo's Node.js, each a Dockerfile on a Debian base."""
+"""Our own images: the host, the test client, Swift, the demo's Node.js: Dockerfiles on a Debian base."""
 
 import docker
 

@@ -10,7 +10,7 @@ from docker.errors import APIError, DockerException, ImageNotFound
 from harness.engine import Report
 from harness.images.reference import registry_host
 
-# The engine's own patience with a silent network is minutes; a registry that is there answers well within this.
+# The engine's own patience with a silent network is minutes; a registry that is there answers sooner.
 ASK_DEADLINE_S = 4.0
 _REFUSALS = (401, 403, 404)
 _unreachable: dict[str, str] = {}
@@ -53,9 +53,11 @@ def pull(client: docker.DockerClient, reference: str, report: Report) -> tuple[O
 def _ask(client: docker.DockerClient, reference: str) -> tuple[Outcome, str]:
     """Have the engine ask the registry for the manifest; give up on the answer after the deadline."""
     answers: list[tuple[Outcome, str]] = []
-    asking = threading.Thread(
-        target=lambda: answers.append(_attempt(lambda: client.images.get_registry_data(reference))), daemon=True
-    )
+
+    def ask() -> None:
+        answers.append(_attempt(lambda: client.images.get_registry_data(reference)))
+
+    asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(ASK_DEADLINE_S)
     if answers:
@@ -64,7 +66,7 @@ def _ask(client: docker.DockerClient, reference: str) -> tuple[Outcome, str]:
 
 
 def _attempt(action: Callable[[], object]) -> tuple[Outcome, str]:
-    """Do it, and sort the failure: a registry that says no, or one that cannot be asked (or says: not now)."""
+    """Do it, and sort the failure: a registry that says no, or one that cannot be asked."""
     try:
         action()
     except APIError as error:

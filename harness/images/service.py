@@ -22,9 +22,9 @@ PACKAGE_FILE = "/usr/share/registry-stack/package"
 def service_image(client: docker.DockerClient, reference: str, kind: Kind, report: Report = silent) -> str:
     """Return a reference, present in the engine's store, of an image that serves as `reference`.
 
-    Present: itself. Pullable: itself, pulled. No registry to be reached: our build of Debian's package, with the
-    official image's interface and under our own name. A registry that answers and refuses is an error, since
-    a mistyped name must not silently become something else.
+    Present: itself. Pullable: itself, pulled. No registry to be reached: our build of Debian's package, with
+    the official image's interface and under our own name. A registry that answers and refuses is an error,
+    since a mistyped name must not silently become something else.
     """
     check_reference(reference, f"{kind} image")
     if present(client, reference):
@@ -33,7 +33,8 @@ def service_image(client: docker.DockerClient, reference: str, kind: Kind, repor
     if outcome is Outcome.PULLED:
         return reference
     if outcome is Outcome.REFUSED:
-        raise HarnessError(f"the {kind} image {reference} cannot be had: its registry says: {reason}: check the name")
+        raise HarnessError(f"the {kind} image {reference} cannot be had: its registry says: {reason}: "
+                           "check the name")
     return _fallback(client, reference, kind, report)
 
 
@@ -42,7 +43,8 @@ def _fallback(client: docker.DockerClient, reference: str, kind: Kind, report: R
     base = base_image(client, SUITE, report)
     digest = inputs_digest(client, kind, base)
     tag = _built_before(client, kind, digest) or _build(client, kind, base, digest, report)
-    report(f"{reference} cannot be pulled: using {tag}, built from Debian's packages: {_package(client, tag)}")
+    package = _package(client, tag)
+    report(f"{reference} cannot be pulled: using {tag}, built from Debian's packages: {package}")
     return tag
 
 

@@ -1,4 +1,4 @@
-"""testinfra on a machine in a container, over the engine's API: needs no `docker` command and works remotely."""
+"""testinfra on a machine in a container, over the engine's API: needs no `docker` command, works remotely."""
 
 from typing import Any
 

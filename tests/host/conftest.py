@@ -18,9 +18,9 @@ TARGET = pytest.StashKey[Target]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("host", "the host under test")
-    group.addoption("--target", default="local", choices=["local"], help="where the host runs (default: local)")
+    group.addoption("--target", default="local", choices=["local"], help="where the host runs")
     group.addoption(
-        "--keep", default="", metavar="NAME", help="use the deployment NAME, made if it is not there, and leave it"
+        "--keep", default="", metavar="NAME", help="work on deployment NAME, made if need be, and leave it"
     )
 
 

@@ -10,7 +10,8 @@ class Journal:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._cursor = host.check_output("journalctl -n 0 --show-cursor --no-pager -q").split("cursor: ")[1].strip()
+        shown = host.check_output("journalctl -n 0 --show-cursor --no-pager -q")
+        self._cursor = shown.split("cursor: ")[1].strip()
 
     def lines(self, unit: str, containing: str = "") -> list[str]:
         """The messages of a unit's processes, without systemd's own about it."""

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from testinfra.host import Host
 
@@ -93,11 +93,10 @@ class Target(Protocol):
 class LocalTarget:
     """The host in a container on the Docker engine here, with an upstream of the project's own."""
 
-    own_sockets = {("tcp", 53), ("udp", 53)}
-
     def __init__(self, folder: Path, keep: str = "") -> None:
         os.environ["REGISTRY_STACK_STATE"] = str(folder / "state")
         self.kept = bool(keep)
+        self.own_sockets = {("tcp", 53), ("udp", 53)}
         run = keep or f"hosttest-{secrets.token_hex(4)}"
         self.labels = {RUN_LABEL: run}
         self.engine = engine()
@@ -169,9 +168,10 @@ class LocalTarget:
     def metadata_server(self) -> Iterator[None]:
         """A web server on the host's network that has the metadata address as well."""
         script = f"ip address add {METADATA}/32 dev eth0 && exec python3 -u -m http.server 80"
+        image = str(self.machine.container.attrs["Config"]["Image"])
         server = self.engine.containers.run(
-            self.machine.container.image.id, ["-c", script], entrypoint=["sh"], cap_add=["NET_ADMIN"],
-            network=self.options.network, labels=self.labels, detach=True, working_dir="/srv",
+            image, ["-c", script], entrypoint=["sh"], cap_add=["NET_ADMIN"], working_dir="/srv",
+            network=self.options.network, labels=self.labels, detach=True,
         )
         try:
             self.host.check_output(f"ip route replace {METADATA}/32 dev eth0")
@@ -185,8 +185,7 @@ class LocalTarget:
         failed = Path(os.environ["REGISTRY_STACK_STATE"]) / self.options.name / "failed"
         if failed.exists():
             shutil.copytree(failed, folder / "failed-deploy", dirs_exist_ok=True)
-        labelled = self.engine.containers.list(all=True, filters={"label": f"{RUN_LABEL}={self.options.name}"})
-        for container in labelled:
+        for container in self.engine.containers.list(all=True, filters=self._ours):
             if container.name == self.options.name:
                 Machine(self.engine, container).collect(folder)
                 continue
@@ -197,15 +196,18 @@ class LocalTarget:
         """Remove all of it; raises when something is left."""
         if self.kept:
             return
-        label = f"{RUN_LABEL}={self.options.name}"
-        remove_labelled(self.engine, label)
+        remove_labelled(self.engine, self._ours["label"])
         left = [
-            *self.engine.containers.list(all=True, filters={"label": label}),
-            *self.engine.networks.list(filters={"label": label}),
-            *self.engine.volumes.list(filters={"label": label}),
+            *(one.name for one in self.engine.containers.list(all=True, filters=self._ours)),
+            *(one.name for one in self.engine.networks.list(filters=self._ours)),
+            *(one.name for one in self.engine.volumes.list(filters=self._ours)),
         ]
         if left:
-            raise AssertionError(f"left behind by the tests: {', '.join(str(one.name) for one in left)}")
+            raise AssertionError(f"left behind by the tests: {', '.join(map(str, left))}")
+
+    @property
+    def _ours(self) -> dict[str, Any]:
+        return {"label": f"{RUN_LABEL}={self.options.name}"}
 
     def _readiness(self) -> str | None:
         """A probe: the verdict of registry-ready, which a failure ends the wait with."""

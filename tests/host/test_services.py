@@ -14,7 +14,13 @@ from tests.support.oci import OciClient
 from tests.support.upstream import Upstream
 
 # Their limits in MiB: what the whole host needs is about their sum.
-MEMORY_MIB = {"docker-redis": 128, "docker-registry": 512, "docker-registry-proxy": 512, "docker-registry-edge": 256}
+MEMORY_MIB = {
+    "docker-redis": 128,
+    "docker-registry": 512,
+    "docker-registry-proxy": 512,
+    "docker-registry-edge": 256,
+}
+OTHER_UNITS = ("docker-registry-host.target", "registry-certs.path", "gen-cert-key.timer", "registry-gc.timer")
 
 
 def inspect(host: Host, container: str) -> dict[str, Any]:
@@ -22,8 +28,8 @@ def inspect(host: Host, container: str) -> dict[str, Any]:
     return found[0]
 
 
-def redis(host: Host, *command: str) -> str:
-    return str(host.check_output("docker exec docker-redis redis-cli %s", " ".join(command))).strip()
+def redis(host: Host, command: str) -> str:
+    return str(host.check_output(f"docker exec docker-redis redis-cli {command}")).strip()
 
 
 def test_mirror_answers_without_login(mirror: OciClient) -> None:
@@ -99,14 +105,15 @@ def test_listening_ports_are_exactly_those_expected(host: Host, target: Target) 
 
 def test_units_are_enabled_and_active(host: Host) -> None:
     assert host.service("docker-registry-host.target").is_enabled
-    for unit in (*UNITS, "docker-registry-host.target", "registry-certs.path", "gen-cert-key.timer", "registry-gc.timer"):
+    for unit in (*UNITS, *OTHER_UNITS):
         assert host.check_output("systemctl is-active %s", unit) == "active", unit
 
 
 def test_nothing_has_failed(host: Host) -> None:
     assert host.check_output("systemctl list-units --failed --plain --no-legend") == ""
     assert host.check_output("systemctl show -P Result registry-ready.service") == "success"
-    assert json.loads(host.check_output("cat /run/registry/ready.json")) == {"status": "SUCCESS", "reason": ""}
+    verdict = json.loads(host.check_output("cat /run/registry/ready.json"))
+    assert verdict == {"status": "SUCCESS", "reason": ""}
 
 
 def test_cloud_init_had_no_trouble(host: Host) -> None:

@@ -153,7 +153,7 @@ class OciClient:
         return blob
 
     def push(self, repo: str, tag: str, layers: Sequence[bytes | int | Layer]) -> ImageRef:
-        """Push an image. A number is a layer of so many random bytes: the same for the same repo, tag, place."""
+        """Push an image. A number is a layer of so many bytes: the same for the same repo, tag and place."""
         contents = [
             Layer(layer, f"{repo}:{tag}:{place}") if isinstance(layer, int) else layer
             for place, layer in enumerate(layers)

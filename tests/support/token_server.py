@@ -1,4 +1,4 @@
-"""Runs in a container (see tokens.py): GET /token with Basic credentials gives a token for what is asked for."""
+"""Runs in a container (see tokens.py): GET /token with Basic credentials gives a token for what is asked."""
 
 import base64
 import json

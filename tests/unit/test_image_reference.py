@@ -27,7 +27,10 @@ def test_accepts(reference: str) -> None:
 
 @pytest.mark.parametrize(
     "reference",
-    ["", "Registry:2", "a//b", "a:", "a:b:c", "-a", "a b", "a@sha256:short", "a:.x", "http://a/b", "a\n", "x" * 256],
+    [
+        "", "Registry:2", "a//b", "a:", "a:b:c", "-a", "a b", "a@sha256:short", "a:.x", "http://a/b", "a\n",
+        "x" * 256,
+    ],
 )
 def test_refuses_and_names_the_parameter(reference: str) -> None:
     with pytest.raises(HarnessError) as caught:

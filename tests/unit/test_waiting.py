@@ -33,5 +33,5 @@ def test_a_hopeless_wait_ends_at_once() -> None:
     def probe() -> str | None:
         raise HarnessError("it is dead")
 
-    with pytest.raises(HarnessError, match="^it is dead$"):
+    with pytest.raises(HarnessError, match=r"^it is dead$"):
         wait_until(probe, 60, "it")

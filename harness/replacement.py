@@ -1,0 +1,108 @@
+"""A host in the place of another, which comes back when the new one does not work."""
+
+import json
+
+import docker
+
+from harness.deployment import State
+from harness.engine import Report
+from harness.errors import HarnessError
+from harness.machine import Machine, MachineSpec, remove_labelled
+from harness.options import DEPLOYMENT_LABEL, LocalOptions
+from harness.waiting import wait_until
+
+UNITS = ("docker-redis", "docker-registry", "docker-registry-edge", "docker-registry-proxy")
+READY = "/run/registry/ready.json"
+READY_DEADLINE_S = 300
+
+
+def _previous(options: LocalOptions) -> str:
+    return f"{options.name}-previous"
+
+
+def settle(client: docker.DockerClient, options: LocalOptions) -> None:
+    """Clean up after a deploy that was killed halfway: the old host comes back unless the new one works."""
+    old, new = Machine.find(client, _previous(options)), Machine.find(client, options.name)
+    if old is None:
+        return
+    if new is not None and new.running and outcome(new).get("status") == "SUCCESS":
+        old.remove()
+        return
+    if new is not None:
+        new.remove()
+    old.container.rename(options.name)
+
+
+def replace_host(client: docker.DockerClient, options: LocalOptions, spec: MachineSpec, report: Report) -> Machine:
+    """Boot the new host in the place of the old one, which comes back if the new one does not work."""
+    old = Machine.find(client, options.name)
+    fresh = not client.volumes.list(filters={"name": f"^{options.volume}$"})
+    if old is not None:
+        report("parameters have changed: stopping the host to replace it")
+        was_running = old.running
+        old.container.stop(timeout=30)
+        old.container.rename(_previous(options))
+    try:
+        machine = Machine.boot(client, spec, report)
+        wait_until_ready(machine, report)
+    except BaseException as error:
+        _undo(client, options, error, old if old and was_running else None, fresh)
+        raise
+    if old is not None:
+        old.remove()
+    return machine
+
+
+def _undo(
+    client: docker.DockerClient, options: LocalOptions, error: BaseException, old: Machine | None, fresh: bool
+) -> None:
+    """After a failed or interrupted boot: keep its logs, remove it, bring back what there was."""
+    failed = Machine.find(client, options.name)
+    if failed is not None:
+        logs = State(options.name).folder / "failed"
+        failed.collect(logs)
+        error.add_note(f"its logs are in {logs}")
+        if options.keep_on_failure:
+            error.add_note(f"it was kept: docker exec -it {options.name} bash")
+            return
+        failed.remove()
+    previous = Machine.find(client, _previous(options))
+    if previous is not None:
+        previous.container.rename(options.name)
+        if old is not None:
+            previous.container.start()
+    elif fresh:
+        remove_labelled(client, f"{DEPLOYMENT_LABEL}={options.name}")
+
+
+def wait_until_ready(machine: Machine, report: Report) -> None:
+    """Wait for registry-ready's own verdict, naming each unit as it comes up."""
+    seen: set[str] = set()
+
+    def probe() -> str | None:
+        if not machine.running:
+            raise HarnessError(f"{machine.name} has stopped: {machine.logs()[-500:]}")
+        up = _units_up(machine)
+        for unit in sorted(up - seen):
+            report(f"{unit} answers")
+        seen.update(up)
+        status = outcome(machine)
+        if status.get("status") == "FAILURE":
+            raise HarnessError(f"the host does not work: {status['reason']}")
+        return None if status else f"{len(up)} of {len(UNITS)} services answer"
+
+    hint = f"look with `docker exec {machine.name} journalctl -b`"
+    wait_until(probe, READY_DEADLINE_S, f"a push and a pull on {machine.name}", hint=hint)
+
+
+def _units_up(machine: Machine) -> set[str]:
+    states = machine.exec(["systemctl", "is-active", *UNITS], check=False).out.split()
+    return {unit for unit, state in zip(UNITS, states, strict=False) if state == "active"}
+
+
+def outcome(machine: Machine) -> dict[str, str]:
+    """What registry-ready found: `status` and `reason`, or nothing yet."""
+    result = machine.exec(["cat", READY], check=False)
+    return dict(json.loads(result.out)) if result.code == 0 else {}
+
+
