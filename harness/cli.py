@@ -60,7 +60,9 @@ def deploy(
     address: Annotated[str, typer.Option(help="Local target: address to listen on.")] = "127.0.0.1",
     mirror_port: Annotated[int, typer.Option(help="Local target: port of the mirror, 0 for any free one.")] = 443,
     registry_port: Annotated[int, typer.Option(help="Local target: port of the registry, 0 for any.")] = 5000,
-    swift: Annotated[bool, typer.Option("--swift", help="Local target: keep images in a real Swift beside it.")] = False,
+    swift: Annotated[
+        bool, typer.Option("--swift", help="Local target: keep images in a real Swift beside it.")
+    ] = False,
     keep_on_failure: Annotated[bool, typer.Option(help="Leave a host that does not work, to look into it.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -196,7 +198,7 @@ def _print_deployment(deployment: Deployment) -> None:
         "To use it from Docker on this machine, as root:",
         f"  install -D {deployment.ca_file} /etc/docker/certs.d/{mirror}/ca.crt",
         f"  install -D {deployment.ca_file} /etc/docker/certs.d/{registry}/ca.crt",
-        f"  echo '{{\"registry-mirrors\": [\"{deployment.mirror_url}\"]}}' > /etc/docker/daemon.json  # restart docker",
+        f'  echo \'{{"registry-mirrors": ["{deployment.mirror_url}"]}}\' > /etc/docker/daemon.json  # restart docker',
         f"  docker login -u {deployment.registry_username} --password-stdin {registry} < {deployment.password_file}",
         "Other clients: tox -e client-config -- containerd|podman|buildkit|k3s",
     )

@@ -62,8 +62,6 @@ def image_digest(machine: Machine, reference: str) -> str:
     return str(found[0]).rsplit("@", 1)[1]
 
 
-
-
 def _engine(machine: Machine) -> str | None:
     """A probe: does dockerd answer?"""
     result = machine.exec(["docker", "version", "--format", "{{.Server.Version}}"], check=False, timeout=5)

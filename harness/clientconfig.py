@@ -42,7 +42,7 @@ def _docker(mirror: str, registry: str, user: str) -> str:
 def _containerd(mirror: str, registry: str, user: str) -> str:
     return (
         _ca("/etc/containerd/certs.d/docker.io", f"/etc/containerd/certs.d/{registry}")
-        + "# /etc/containerd/config.toml must name this folder: config_path = \"/etc/containerd/certs.d\"\n"
+        + '# /etc/containerd/config.toml must name this folder: config_path = "/etc/containerd/certs.d"\n'
         + _file(
             "/etc/containerd/certs.d/docker.io/hosts.toml",
             f'server = "https://registry-1.docker.io"\n\n[host."https://{mirror}"]\n'
@@ -62,7 +62,8 @@ def _podman(mirror: str, registry: str, user: str) -> str:
         _ca(f"/etc/containers/certs.d/{mirror}", f"/etc/containers/certs.d/{registry}")
         + _file(
             "/etc/containers/registries.conf.d/50-mirror.conf",
-            f'[[registry]]\nprefix = "docker.io"\nlocation = "docker.io"\n\n[[registry.mirror]]\nlocation = "{mirror}"\n',
+            '[[registry]]\nprefix = "docker.io"\nlocation = "docker.io"\n\n'
+            f'[[registry.mirror]]\nlocation = "{mirror}"\n',
         )
         + f"podman login --username {user} {registry}\n"
     )

@@ -53,12 +53,16 @@ class DemoResult:
 
     def table(self) -> Table:
         """For people."""
-        table = Table("step", "time", "blobs fetched upstream", title=f"{self.image}, {self.size_mb:.0f} MB compressed")
-        table.add_row(f"first host pulls, upstream at {self.rate:g} Mbit/s", f"{self.cold_s:.1f} s", str(self.cold_fetches))
-        table.add_row("second host pulls the same", f"{self.warm_s:.1f} s", str(self.warm_fetches))
+        table = Table(title=f"{self.image}, {self.size_mb:.0f} MB compressed, upstream at {self.rate:g} Mbit/s")
+        table.add_column("step")
+        table.add_column("time", justify="right")
+        table.add_column("upstream fetches", justify="right")
+        table.add_row("first host pulls (cold)", f"{self.cold_s:.1f} s", str(self.cold_fetches))
+        table.add_row("second host pulls (warm)", f"{self.warm_s:.1f} s", str(self.warm_fetches))
         table.add_row("first host pushes to :5000", f"{self.push_s:.1f} s", "")
         table.add_row("second host pulls that", f"{self.pull_s:.1f} s", "")
-        table.add_row(f"warm is faster by (reported of the original: {REPORTED})", f"{self.ratio:.1f}×", "")
+        table.add_row("cold : warm", f"{self.ratio:.1f}×", "")
+        table.caption = f"the original deployment reported {REPORTED}"
         return table
 
 
@@ -163,8 +167,6 @@ class _Demo:
         second.exec(["docker", "rmi", f"{REPOSITORY}:{TAG}"])
         pull_s = _timed(lambda: second.exec(["docker", "pull", "--quiet", pushed]))
         return push_s, pull_s
-
-
 
 
 def _timed(action: Callable[[], object]) -> float:

@@ -68,16 +68,22 @@ def _refuse_what_cannot_be_started() -> None:
     """Say why no engine answers when starting one here would not help or is not possible."""
     target = str(_address().get("base_url") or "")
     if target and not target.endswith(DEFAULT_SOCKET):
-        raise HarnessError(f"no Docker engine answers at {target} (DOCKER_HOST or the docker context): "
-                           "start it there, or unset DOCKER_HOST to use the local engine")
+        raise HarnessError(
+            f"no Docker engine answers at {target} (DOCKER_HOST or the docker context): "
+            "start it there, or unset DOCKER_HOST to use the local engine"
+        )
     if os.geteuid() == 0:
         return
     socket = Path(DEFAULT_SOCKET)
     if socket.exists() and not os.access(socket, os.R_OK | os.W_OK):
-        raise HarnessError(f"the Docker engine's socket {socket} may not be used by this user: "
-                           "join the group `docker` (and log in again), or run as root")
-    raise HarnessError("no Docker engine answers and this user may not start or install one: start Docker "
-                       "(`sudo systemctl start docker`), point DOCKER_HOST at an engine, or run as root")
+        raise HarnessError(
+            f"the Docker engine's socket {socket} may not be used by this user: "
+            "join the group `docker` (and log in again), or run as root"
+        )
+    raise HarnessError(
+        "no Docker engine answers and this user may not start or install one: start Docker "
+        "(`sudo systemctl start docker`), point DOCKER_HOST at an engine, or run as root"
+    )
 
 
 def _installed() -> bool:
@@ -87,8 +93,10 @@ def _installed() -> bool:
 def _install(report: Report) -> None:
     """Install Debian's or Ubuntu's own engine package."""
     if not Path("/etc/debian_version").exists() or shutil.which("apt-get") is None:
-        raise HarnessError("no Docker engine is installed and this is not Debian or Ubuntu: install Docker "
-                           "Engine for this system, or point DOCKER_HOST at an engine")
+        raise HarnessError(
+            "no Docker engine is installed and this is not Debian or Ubuntu: install Docker "
+            "Engine for this system, or point DOCKER_HOST at an engine"
+        )
     install_packages(PACKAGES, report)
 
 
@@ -102,8 +110,9 @@ def install_packages(packages: tuple[str, ...], report: Report = silent) -> None
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-        raise HarnessError(f"`{' '.join(command)}` failed: {' '.join(last)}: "
-                           "install these packages by hand and try again")
+        raise HarnessError(
+            f"`{' '.join(command)}` failed: {' '.join(last)}: install these packages by hand and try again"
+        )
 
 
 def _start(report: Report) -> docker.DockerClient:
@@ -125,14 +134,10 @@ def _start_by_hand() -> "subprocess.Popen[bytes]":
     """Run dockerd in its own session, so that it outlives this process and its terminal."""
     DAEMON_LOG.parent.mkdir(parents=True, exist_ok=True)
     with DAEMON_LOG.open("ab") as log:
-        return subprocess.Popen(
-            ["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
+        return subprocess.Popen(["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
 
-def _collect_answer(
-    clients: list[docker.DockerClient], daemon: "subprocess.Popen[bytes] | None" = None
-) -> str | None:
+def _collect_answer(clients: list[docker.DockerClient], daemon: "subprocess.Popen[bytes] | None" = None) -> str | None:
     """A probe for wait_until: keep the client as soon as the engine answers; a dead one ends the wait."""
     client = _answering()
     if client is not None:

@@ -162,9 +162,7 @@ def _spec(
     )
 
 
-def _digest(
-    client: docker.DockerClient, options: LocalOptions, user_data: str, values: Mapping[str, Any]
-) -> str:
+def _digest(client: docker.DockerClient, options: LocalOptions, user_data: str, values: Mapping[str, Any]) -> str:
     """Changes whenever the host would come out different."""
     images = [client.images.get(values[name]).id for name in sorted(IMAGE_PARAMETERS)]
     facts = [user_data, images, own_image(client, "host"), options.address, options.mirror_port]

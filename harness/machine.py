@@ -210,7 +210,10 @@ def _create(client: docker.DockerClient, spec: MachineSpec) -> Container:
     for volume in spec.volumes.values():
         client.volumes.create(name=volume, labels=labels)
     arguments: dict[str, Any] = {
-        "image": spec.image, "name": spec.name, "labels": labels, "detach": True,
+        "image": spec.image,
+        "name": spec.name,
+        "labels": labels,
+        "detach": True,
         "environment": dict(spec.environment),
         "ports": {f"{port}/tcp": to for port, to in spec.ports.items()},
         "volumes": {volume: {"bind": path, "mode": "rw"} for path, volume in spec.volumes.items()},
@@ -246,9 +249,7 @@ def _refusal(spec: MachineSpec, error: APIError) -> str:
     return f"{spec.name} could not be started: {reason}"
 
 
-def remove_labelled(
-    client: docker.DockerClient, label: str, volumes: bool = True, networks: bool = True
-) -> list[str]:
+def remove_labelled(client: docker.DockerClient, label: str, volumes: bool = True, networks: bool = True) -> list[str]:
     """Remove containers, networks and volumes with `label` (`name` or `name=value`); return their names."""
     wanted: dict[str, Any] = {"label": label}
     gone: list[str] = []

@@ -104,5 +104,3 @@ def outcome(machine: Machine) -> dict[str, str]:
     """What registry-ready found: `status` and `reason`, or nothing yet."""
     result = machine.exec(["cat", READY], check=False)
     return dict(json.loads(result.out)) if result.code == 0 else {}
-
-

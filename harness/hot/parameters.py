@@ -62,9 +62,7 @@ def _refuse_missing(template: Template, environment: Environment, given: Mapping
         return
     noun = "parameter" if len(missing) == 1 else "parameters"
     where = f"add to {environment.files[-1]}" if environment.files else "give an environment file with -e"
-    raise HarnessError(
-        f"missing {noun}: {', '.join(missing)}; {where} or use {OPTION} name=value (example: {EXAMPLE})"
-    )
+    raise HarnessError(f"missing {noun}: {', '.join(missing)}; {where} or use {OPTION} name=value (example: {EXAMPLE})")
 
 
 def _value(parameter: Parameter, given: Given) -> Any:

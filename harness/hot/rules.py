@@ -69,14 +69,11 @@ def static_files_identical(source: str, rendered: str) -> list[str]:
 def _files_of_source(source: str) -> dict[str, HostFile | None]:
     """The source's files; None for those with a placeholder."""
     dynamic = {
-        entry["path"]
-        for entry in cloud_config(source)["write_files"]
-        if placeholders(str(entry.get("content")))
+        entry["path"] for entry in cloud_config(source)["write_files"] if placeholders(str(entry.get("content")))
     }
     # "AAAA" is valid base64 as well as text.
     return {
-        path: None if path in dynamic else file
-        for path, file in host_files(PLACEHOLDER.sub("AAAA", source)).items()
+        path: None if path in dynamic else file for path, file in host_files(PLACEHOLDER.sub("AAAA", source)).items()
     }
 
 

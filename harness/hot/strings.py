@@ -48,9 +48,7 @@ class Replace:
         # Heat counts a list or map by its length, so "[]" is empty although its text is not.
         empty = not text or (isinstance(value, Mapping | list | tuple) and not value)
         if empty and not self.allow_empty:
-            raise ValueError(
-                f"the value for param {key} is undefined or empty, must be a defined non-empty value"
-            )
+            raise ValueError(f"the value for param {key} is undefined or empty, must be a defined non-empty value")
         return text
 
     def _present(self, key: str, value: Any) -> str:

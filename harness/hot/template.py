@@ -96,8 +96,7 @@ def load_template(path: Path) -> Template:
         path=path,
         version=_version(path, document),
         parameters={
-            name: _parameter(path, name, body)
-            for name, body in _section(path, document, "parameters").items()
+            name: _parameter(path, name, body) for name, body in _section(path, document, "parameters").items()
         },
         groups=tuple(_group(path, body) for body in document.get("parameter_groups") or []),
         **sections,
@@ -122,9 +121,7 @@ def _version(path: Path, document: dict[str, Any]) -> str:
     given = str(document.get("heat_template_version", ""))
     version = _RELEASES.get(given, given)
     if version < _OLDEST or not version[:1].isdigit():
-        raise HarnessError(
-            f'{path}: heat_template_version "{given}" is not supported; use {_OLDEST} or later'
-        )
+        raise HarnessError(f'{path}: heat_template_version "{given}" is not supported; use {_OLDEST} or later')
     return version
 
 

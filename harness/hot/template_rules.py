@@ -24,18 +24,14 @@ def placeholders_filled(template: Template, rendered: str) -> list[str]:
 
 def parameters_described(template: Template) -> list[str]:
     """Every parameter has a description."""
-    return [
-        f"{name} has no description" for name, item in template.parameters.items() if not item.description
-    ]
+    return [f"{name} has no description" for name, item in template.parameters.items() if not item.description]
 
 
 def parameters_grouped(template: Template) -> list[str]:
     """Every parameter is in exactly one parameter group, and every group has a label."""
     grouped = [name for group in template.groups for name in group.parameters]
     violations = [
-        f"{name} is in {grouped.count(name)} groups"
-        for name in template.parameters
-        if grouped.count(name) != 1
+        f"{name} is in {grouped.count(name)} groups" for name in template.parameters if grouped.count(name) != 1
     ]
     violations += [f"group has unknown {name}" for name in grouped if name not in template.parameters]
     return violations + ["a group has no label" for group in template.groups if not group.label]
@@ -43,11 +39,7 @@ def parameters_grouped(template: Template) -> list[str]:
 
 def secrets_hidden(template: Template) -> list[str]:
     """Every parameter whose name says secret is `hidden`."""
-    return [
-        f"{n} is not hidden"
-        for n, item in template.parameters.items()
-        if _SECRET.search(n) and not item.hidden
-    ]
+    return [f"{n} is not hidden" for n, item in template.parameters.items() if _SECRET.search(n) and not item.hidden]
 
 
 def defaults_valid(template: Template) -> list[str]:
@@ -79,9 +71,7 @@ def user_data_raw(template: Template) -> list[str]:
     """Without `user_data_format: RAW` Heat wraps the text in a multipart message no CoreOS loader reads."""
     servers = template.resources_of("OS::Nova::Server")
     formats = {name: body.get("properties", {}).get("user_data_format") for name, body in servers.items()}
-    return [
-        f"{name}: user_data_format is {given}, not RAW" for name, given in formats.items() if given != "RAW"
-    ]
+    return [f"{name}: user_data_format is {given}, not RAW" for name, given in formats.items() if given != "RAW"]
 
 
 def names_unique(template: Template) -> list[str]:

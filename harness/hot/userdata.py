@@ -67,8 +67,7 @@ def check_size(text: str) -> None:
     if length > NOVA_LIMIT:
         excess = len(text.encode()) - NOVA_LIMIT // 4 * 3
         raise HarnessError(
-            f"the user-data is {length} base64 characters long, Nova takes {NOVA_LIMIT}:"
-            f" shorten it by {excess} bytes"
+            f"the user-data is {length} base64 characters long, Nova takes {NOVA_LIMIT}: shorten it by {excess} bytes"
         )
 
 
@@ -127,9 +126,7 @@ def _user_data(template: Template) -> tuple[str, Any]:
         if "user_data" in body.get("properties", {})
     ]
     if len(found) != 1:
-        raise HarnessError(
-            f"{template.path}: needs exactly one OS::Nova::Server with user_data, has {len(found)}"
-        )
+        raise HarnessError(f"{template.path}: needs exactly one OS::Nova::Server with user_data, has {len(found)}")
     return found[0]
 
 
@@ -179,6 +176,4 @@ def _mode(path: str, permissions: Any) -> int:
     try:
         return permissions if isinstance(permissions, int) else int(permissions, 8)
     except (ValueError, TypeError):
-        raise HarnessError(
-            f'user-data: {path}: permissions "{permissions}" are not an octal number'
-        ) from None
+        raise HarnessError(f'user-data: {path}: permissions "{permissions}" are not an octal number') from None

@@ -55,21 +55,25 @@ def _make(client: docker.DockerClient, suite: str, report: Report) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             last = " / ".join(done.stderr.strip().splitlines()[-3:])
-            raise HarnessError(f"mmdebstrap could not make a Debian {suite}: {last}: "
-                               "check that this machine reaches a Debian package mirror")
-        client.api.import_image_from_file(
-            str(archive), repository=REPOSITORY, tag=suite, changes=["CMD bash"]
-        )
+            raise HarnessError(
+                f"mmdebstrap could not make a Debian {suite}: {last}: "
+                "check that this machine reaches a Debian package mirror"
+            )
+        client.api.import_image_from_file(str(archive), repository=REPOSITORY, tag=suite, changes=["CMD bash"])
 
 
 def _need_mmdebstrap(suite: str, report: Report) -> None:
     """Make sure mmdebstrap can be run; only root can, without further set-up, both install and run it."""
     if os.geteuid() != 0:
-        raise HarnessError(f"debian:{suite}-slim is neither here nor can it be pulled, and only root can "
-                           f"make it with mmdebstrap: `docker pull debian:{suite}-slim`, or run this as root")
+        raise HarnessError(
+            f"debian:{suite}-slim is neither here nor can it be pulled, and only root can "
+            f"make it with mmdebstrap: `docker pull debian:{suite}-slim`, or run this as root"
+        )
     if shutil.which("mmdebstrap"):
         return
     if shutil.which("apt-get") is None:
-        raise HarnessError(f"debian:{suite}-slim cannot be pulled and mmdebstrap is not installed: install "
-                           "it and debian-archive-keyring, or make the image available to this engine")
+        raise HarnessError(
+            f"debian:{suite}-slim cannot be pulled and mmdebstrap is not installed: install "
+            "it and debian-archive-keyring, or make the image available to this engine"
+        )
     install_packages(("mmdebstrap", "debian-archive-keyring"), report)

@@ -38,8 +38,13 @@ def build(client: docker.DockerClient, name: str, base: str, tag: str, digest: s
     proxies = {key: os.environ[key] for key in _PROXIES if key in os.environ}
     try:
         client.images.build(
-            fileobj=_context(name), custom_context=True, tag=tag, rm=True, forcerm=True,
-            buildargs={"BASE": base, **proxies}, labels={INPUTS_LABEL: digest},
+            fileobj=_context(name),
+            custom_context=True,
+            tag=tag,
+            rm=True,
+            forcerm=True,
+            buildargs={"BASE": base, **proxies},
+            labels={INPUTS_LABEL: digest},
         )
     except BuildError as error:
         lines = [str(part.get("stream", "")).rstrip() for part in error.build_log if isinstance(part, dict)]
@@ -53,8 +58,12 @@ def build(client: docker.DockerClient, name: str, base: str, tag: str, digest: s
 
 def _context_files(name: str) -> list[tuple[str, Path]]:
     """Every file of the build context with its path in it, in a fixed order."""
-    found = [(str(path.relative_to(folder)), path)
-             for folder in (FOLDER / name, COMMON) for path in sorted(folder.rglob("*")) if path.is_file()]
+    found = [
+        (str(path.relative_to(folder)), path)
+        for folder in (FOLDER / name, COMMON)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    ]
     if not any(arcname == "Dockerfile" for arcname, _path in found):
         raise HarnessError(f"there is no Dockerfile in {FOLDER / name}: the project is not complete")
     return found

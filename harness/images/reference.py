@@ -25,8 +25,10 @@ def check_reference(reference: str, parameter: str) -> str:
     """
     match = _REFERENCE.fullmatch(reference)
     if match is None or len(f"{match['domain'] or ''}/{match['path']}") > _LONGEST_NAME:
-        raise HarnessError(f"{parameter}: {reference!r} is not an image reference: "
-                           "write it as [REGISTRY/]NAME[:TAG][@DIGEST], lower case, like registry:2.8.3")
+        raise HarnessError(
+            f"{parameter}: {reference!r} is not an image reference: "
+            "write it as [REGISTRY/]NAME[:TAG][@DIGEST], lower case, like registry:2.8.3"
+        )
     return reference
 
 

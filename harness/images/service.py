@@ -33,8 +33,7 @@ def service_image(client: docker.DockerClient, reference: str, kind: Kind, repor
     if outcome is Outcome.PULLED:
         return reference
     if outcome is Outcome.REFUSED:
-        raise HarnessError(f"the {kind} image {reference} cannot be had: its registry says: {reason}: "
-                           "check the name")
+        raise HarnessError(f"the {kind} image {reference} cannot be had: its registry says: {reason}: check the name")
     return _fallback(client, reference, kind, report)
 
 

@@ -20,6 +20,7 @@ from harness.engine import engine
 from harness.errors import HarnessError
 from harness.hot.environment import read_environment
 from harness.machine import Machine, remove_labelled
+from harness.options import LocalOptions
 from harness.waiting import wait_until
 from tests.host.backend import testinfra_host
 from tests.support.oci import Auth, OciClient
@@ -96,11 +97,11 @@ class LocalTarget:
     def __init__(self, folder: Path, keep: str = "") -> None:
         os.environ["REGISTRY_STACK_STATE"] = str(folder / "state")
         self.kept = bool(keep)
-        self.own_sockets = {("tcp", 53), ("udp", 53)}
+        self.own_sockets = {("tcp", 22), ("tcp", 53), ("udp", 53)}
         run = keep or f"hosttest-{secrets.token_hex(4)}"
         self.labels = {RUN_LABEL: run}
         self.engine = engine()
-        self.options = local.LocalOptions(name=run, mirror_port=None, registry_port=None, labels=self.labels)
+        self.options = LocalOptions(name=run, mirror_port=None, registry_port=None, labels=self.labels)
         self.machines: list[Machine] = []
 
     def start(self) -> None:

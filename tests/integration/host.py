@@ -1,7 +1,8 @@
 """One host out of the cloud-config: its files in a folder, its scripts in a setup container, its services beside."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from harness.hot.template import load_template
 from harness.hot.userdata import host_files
 from harness.images.own import own_image
 from harness.images.service import service_image
-from harness.local import FALLBACK, IMAGE_PARAMETERS, TEMPLATE, UNITS, render
+from harness.local import FALLBACK, IMAGE_PARAMETERS, TEMPLATE, render
 from harness.transfer import Result, run
 from harness.waiting import wait_until
 from tests.integration.client import PushClient, insecure_get
@@ -23,9 +24,12 @@ from tests.integration.run import Run
 from tests.integration.units import read_units, start_order
 from tests.support.oci import OciClient
 
-REDIS, REGISTRY, EDGE, PROXY = UNITS
+REDIS, REGISTRY, EDGE, PROXY = SERVICES = (
+    "docker-redis", "docker-registry", "docker-registry-edge", "docker-registry-proxy",
+)
 MIRROR_PORT, REGISTRY_PORT = 8443, 5443
 DEADLINE_S = 45
+ENVIRONMENT = "/etc/docker-registry/environment"
 CERTIFICATES = "/home/root/registry_certs"
 # What of the host the setup container shares with the folder that stands for its disk.
 SHARED = ("/etc/docker-registry", "/opt/registry", "/run/registry", "/var/lib/registry", CERTIFICATES)
@@ -48,7 +52,7 @@ class Host:
         self._done: set[str] = set()
         prefix = f"{this_run.prefix}-{name}"
         around = Surroundings(self.root, self.network, prefix, this_run.labels, self.read)
-        self.engine = DockerStandIn(this_run.client, around, UNITS)
+        self.engine = DockerStandIn(this_run.client, around, SERVICES)
         self.setup = self._start_setup()
 
     def start(self, *services: str) -> "Host":
@@ -68,6 +72,18 @@ class Host:
         for service in services:
             self.stop(service)
         self.start(*services)
+
+    @contextmanager
+    def changed(self, **parameters: Any) -> Iterator[None]:
+        """Other parameters in the environment file for a while; services take them when they are restarted."""
+        before = self.values
+        self.values = before | parameters
+        self._write_environment()
+        try:
+            yield
+        finally:
+            self.values = before
+            self._write_environment()
 
     def container(self, service: str) -> Container:
         """The container of a service."""
@@ -132,6 +148,10 @@ class Host:
             (self.root / path.lstrip("/")).mkdir(parents=True, exist_ok=True)
             setup.with_volume_mapping(f"{self.root}{path}", path, "rw")
         return setup.start()
+
+    def _write_environment(self) -> None:
+        file = host_files(render(self.values))[ENVIRONMENT]
+        self._write(ENVIRONMENT, file.content, file.mode)
 
     def _write(self, path: str, content: bytes, mode: int) -> None:
         target = self.root / path.lstrip("/")

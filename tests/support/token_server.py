@@ -45,7 +45,7 @@ class Handler(BaseHTTPRequestHandler):
         allowed = self.headers.get("Authorization") == f"Basic {LOGIN}"
         refused = "refused" if self.headers.get("Authorization") else "anonymous"
         print("token" if allowed else refused, *scopes, flush=True)
-        answer = {"token": token(query["service"][0], scopes)} if allowed else {"errors": []}
+        answer: dict[str, Any] = {"token": token(query["service"][0], scopes)} if allowed else {"errors": []}
         body = json.dumps(answer).encode()
         self.send_response(200 if allowed else 401)
         self.send_header("Content-Type", "application/json")

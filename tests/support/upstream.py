@@ -6,7 +6,7 @@
     upstream.blob_fetches() # how often a blob was really asked for
     upstream.stop(), upstream.start_again(), upstream.pause(), upstream.unpause(), upstream.remove()
 
-Images are put into a registry without a login, published on this machine; what the mirror reaches is a second,
+Images are put into a registry without a login, published on this machine; what the mirror reaches is another,
 read-only one on the same volume.
 """
 
@@ -82,7 +82,8 @@ class Upstream:
         image, volume = service_image(client, IMAGE, "registry"), f"{name}-data"
         tokens = None
         if auth == "token":
-            tokens = TokenServer.start(client, network, labels, f"{name}-tokens", (USERNAME, PASSWORD), auth_name)
+            login = (USERNAME, PASSWORD)
+            tokens = TokenServer.start(client, network, labels, f"{name}-tokens", login, auth_name)
         environment, files = _settings(auth, tokens, auth_name)
         store = Machine.boot(client, MachineSpec(
             image=image, name=f"{name}-store", labels=labels, network=network,

@@ -28,7 +28,17 @@ def test_accepts(reference: str) -> None:
 @pytest.mark.parametrize(
     "reference",
     [
-        "", "Registry:2", "a//b", "a:", "a:b:c", "-a", "a b", "a@sha256:short", "a:.x", "http://a/b", "a\n",
+        "",
+        "Registry:2",
+        "a//b",
+        "a:",
+        "a:b:c",
+        "-a",
+        "a b",
+        "a@sha256:short",
+        "a:.x",
+        "http://a/b",
+        "a\n",
         "x" * 256,
     ],
 )

@@ -8,7 +8,11 @@ FULL = "CapBnd:\t000001ffffffffff\nLast: 40\n"
 def test_the_list_is_in_the_kernels_order() -> None:
     assert len(CAPABILITIES) == 41
     assert [CAPABILITIES[bit] for bit in (0, 12, 21, 24, 40)] == [
-        "CHOWN", "NET_ADMIN", "SYS_ADMIN", "SYS_RESOURCE", "CHECKPOINT_RESTORE",
+        "CHOWN",
+        "NET_ADMIN",
+        "SYS_ADMIN",
+        "SYS_RESOURCE",
+        "CHECKPOINT_RESTORE",
     ]
 
 

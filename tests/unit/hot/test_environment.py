@@ -39,9 +39,7 @@ def test_files_merge_as_heat_merges_them(tmp_path: Path) -> None:
     assert {name: given.value for name, given in ours.defaults.items()} == merged["parameter_defaults"]
 
 
-@pytest.mark.parametrize(
-    "text", ["", "# nothing\n", "{}", "parameters: {}", "parameter_merge_strategies: {}"]
-)
+@pytest.mark.parametrize("text", ["", "# nothing\n", "{}", "parameters: {}", "parameter_merge_strategies: {}"])
 def test_empty_files_are_fine(tmp_path: Path, text: str) -> None:
     environment = read_environment([write(tmp_path, "e.yaml", text)])
     assert environment.parameters == {}

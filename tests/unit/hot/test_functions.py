@@ -265,6 +265,4 @@ def test_the_branch_not_taken_is_not_looked_at() -> None:
 
 def test_get_file_is_relative_to_the_template_and_keeps_its_bytes(make_template: MakeTemplate) -> None:
     template = make_template("", other="a\r\n\tb ü\n")
-    assert Scope(template, {}, {}).evaluate({"get_file": "other.yaml"}, "x") == "a\n\tb ü\n".replace(
-        "\n\t", "\r\n\t"
-    )
+    assert Scope(template, {}, {}).evaluate({"get_file": "other.yaml"}, "x") == "a\n\tb ü\n".replace("\n\t", "\r\n\t")

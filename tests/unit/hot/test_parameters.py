@@ -87,9 +87,7 @@ def test_types(make_template: MakeTemplate, name: str, given: Any, expected: Any
 
 def test_precedence(make_template: MakeTemplate) -> None:
     template = make_template(BODY)
-    given = Environment(
-        {"hostname": Given("p", "-P")}, {"hostname": Given("d", "e"), "driver": Given("s3", "e")}
-    )
+    given = Environment({"hostname": Given("p", "-P")}, {"hostname": Given("d", "e"), "driver": Given("s3", "e")})
     fallback = {"hostname": "f", "driver": "swift", "os_password": "filled", "name": "filled"}
     values = resolve_parameters(template, given, fallback)
     assert [values[name] for name in ("hostname", "driver", "os_password", "name")] == [
@@ -149,9 +147,7 @@ def test_messages(make_template: MakeTemplate, given: dict[str, Any], message: s
         ({"pin": "tiny1"}, 'parameter "pin" (-P): the value does not match the pattern "[0-9]*"'),
     ],
 )
-def test_hidden_values_are_not_shown(
-    make_template: MakeTemplate, given: dict[str, Any], message: str
-) -> None:
+def test_hidden_values_are_not_shown(make_template: MakeTemplate, given: dict[str, Any], message: str) -> None:
     with pytest.raises(HarnessError) as error:
         resolve(make_template, **given)
     assert str(error.value) == message
@@ -170,20 +166,16 @@ def test_hidden_values_are_not_shown(
         (
             ("base.yaml", "env.yaml"),
             {"os_password": "secret"},
-            "missing parameter: hostname; add to env.yaml or use -P name=value"
-            " (example: heat/env.example.yaml)",
+            "missing parameter: hostname; add to env.yaml or use -P name=value (example: heat/env.example.yaml)",
         ),
         (
             ("env.yaml",),
             {"os_password": "secret", "hostname": None},
-            "missing parameter: hostname; add to env.yaml or use -P name=value"
-            " (example: heat/env.example.yaml)",
+            "missing parameter: hostname; add to env.yaml or use -P name=value (example: heat/env.example.yaml)",
         ),
     ],
 )
-def test_missing(
-    make_template: MakeTemplate, files: tuple[str, ...], given: dict[str, Any], message: str
-) -> None:
+def test_missing(make_template: MakeTemplate, files: tuple[str, ...], given: dict[str, Any], message: str) -> None:
     with pytest.raises(HarnessError) as error:
         resolve_parameters(make_template(BODY), environment(*files, **given))
     assert str(error.value) == message
@@ -236,12 +228,8 @@ ADDRESSES = st.sampled_from(
         "",
     ]
 )
-NAMES = st.sampled_from(
-    ["a.b", "a.b.", "a..b", "-a", "a-", "A", "a.1.", "a.1", "a" * 64, "a." * 128, "a_b", "."]
-)
-TEXTS = st.text("ab,1", max_size=3) | st.sampled_from(
-    ["true", "Off", "2", "-1", "1.5", "[]", '{"a":1}', "nul"]
-)
+NAMES = st.sampled_from(["a.b", "a.b.", "a..b", "-a", "a-", "A", "a.1.", "a.1", "a" * 64, "a." * 128, "a_b", "."])
+TEXTS = st.text("ab,1", max_size=3) | st.sampled_from(["true", "Off", "2", "-1", "1.5", "[]", '{"a":1}', "nul"])
 GIVENS: dict[str, st.SearchStrategy[Any]] = {
     "string": TEXTS | ADDRESSES | NAMES,
     "number": TEXTS | st.integers(-1, 5) | st.sampled_from([2.5, 1.0]),

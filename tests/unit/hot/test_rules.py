@@ -161,9 +161,7 @@ def test_good_text_passes(rule: Callable[[str], list[str]]) -> None:
         (rules.environment_lines, "A='a'", "A='a'\n      A='b'", ["A is assigned twice"]),
     ],
 )
-def test_a_breach_is_seen(
-    rule: Callable[[str], list[str]], old: str, new: str, violations: list[str]
-) -> None:
+def test_a_breach_is_seen(rule: Callable[[str], list[str]], old: str, new: str, violations: list[str]) -> None:
     text = GOOD if rule is rules.placeholders_where_allowed else RENDERED
     assert old in text
     assert rule(text.replace(old, new, 1)) == violations

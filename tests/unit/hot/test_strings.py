@@ -21,9 +21,7 @@ KINDS = {
 # Few letters, so that keys overlap each other, the template and the values.
 TEXT = st.text(alphabet="ab@\n'", max_size=12)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT
-VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3)
-)
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3))
 ODD_VALUES = VALUES | st.just(object())
 
 
@@ -50,9 +48,7 @@ def test_replace_is_heats(kind: str, template: Any, params: Any) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(params=st.dictionaries(TEXT.filter(bool), VALUES, min_size=1, max_size=5), data=st.data())
-def test_replace_is_heats_when_every_key_is_there(
-    kind: str, params: dict[str, Any], data: st.DataObject
-) -> None:
+def test_replace_is_heats_when_every_key_is_there(kind: str, params: dict[str, Any], data: st.DataObject) -> None:
     pieces = data.draw(st.permutations([*params, *params, "b"]))
     assert_same(*KINDS[kind], {"template": "".join(pieces), "params": params})
 

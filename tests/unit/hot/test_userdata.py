@@ -68,9 +68,7 @@ def template(make_template: MakeTemplate) -> Template:
 
 def test_renders_by_the_templates_own_mapping(template: Template) -> None:
     text = render_user_data(template, {"a": "@@B@@"}, REFERENCES)
-    assert text == CONFIG.replace("@@B@@", "127.0.0.1").replace("@@A@@", "'@@B@@'").replace(
-        "@@C@@", "aGVsbG8="
-    )
+    assert text == CONFIG.replace("@@B@@", "127.0.0.1").replace("@@A@@", "'@@B@@'").replace("@@C@@", "aGVsbG8=")
     assert source_text(template) == CONFIG
 
 

@@ -24,9 +24,7 @@ _CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "docke
 def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """A command's result, whatever it is."""
     env = {**os.environ, "LC_ALL": "C.UTF-8", **environment}
-    return subprocess.run(
-        [str(word) for word in command], capture_output=True, text=True, env=env, check=False
-    )
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, env=env, check=False)
 
 
 def write_tree(files: Iterable[HostFile], root: Path) -> None:
@@ -85,9 +83,7 @@ def _cloud_init() -> tuple[list[str], dict[str, str]]:
     unpacked = _CACHE / "cloud-init"
     if not (unpacked / modules / "cloudinit").is_dir():
         _unpack_package("cloud-init", unpacked)
-    return [sys.executable, "-W", "ignore", "-m", "cloudinit.cmd.main"], {
-        "PYTHONPATH": str(unpacked / modules)
-    }
+    return [sys.executable, "-W", "ignore", "-m", "cloudinit.cmd.main"], {"PYTHONPATH": str(unpacked / modules)}
 
 
 def _unpack_package(name: str, target: Path) -> None:

@@ -1,0 +1,69 @@
+"""The folder of the certificates on the host, and pairs put there."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from testinfra.host import Host
+
+from harness.waiting import wait_until
+from tests.host.targets import Target
+from tests.support.certificates import Authority, Pair, certificate_at
+
+FOLDER = "/home/root/registry_certs"
+PORTS = (443, 5000)
+# A change is taken up once nothing has changed for two seconds.
+TAKEN_UP_S = 20
+
+
+def write(host: Host, path: str, content: bytes) -> None:
+    """Write a file that only root can read."""
+    host.check_output("umask 077; printf %%s %s > %s", content.decode(), path)
+
+
+def put(host: Host, pair: Pair) -> None:
+    """Put a pair into the folder as an operator may: moved there, with a moment between the two."""
+    write(host, f"{FOLDER}/new.key", pair.key)
+    write(host, f"{FOLDER}/new.crt", pair.certificate)
+    host.check_output(f"cd {FOLDER} && touch -d 2020-01-01 new.key new.crt && mv new.crt server.crt")
+    host.check_output(f"sleep 0.7 && mv {FOLDER}/new.key {FOLDER}/server.key")
+
+
+def own_authority(host: Host) -> Authority:
+    """The host's own CA, so that its clients accept what a test issues."""
+    files = (host.check_output(f"cat {FOLDER}/ca.crt"), host.check_output(f"cat {FOLDER}/ca.key"))
+    return Authority.load(*(text.encode() for text in files))
+
+
+def serials(target: Target) -> set[int]:
+    """Serial numbers of the certificates that are served, of both ports."""
+    return {certificate_at(target.port(port)).serial_number for port in PORTS}
+
+
+def wait_for(target: Target, pair: Pair) -> None:
+    """Wait until both ports serve it."""
+    wanted = {pair.serial}
+
+    def probe() -> str | None:
+        found = serials(target)
+        return None if found == wanted else f"another one: {found}"
+
+    wait_until(probe, TAKEN_UP_S, "the new certificate to be served")
+
+
+def current_pair(host: Host) -> Pair:
+    """What is in the folder."""
+    names = ("server.crt", "server.key")
+    return Pair(*(f"{host.check_output('cat %s', f'{FOLDER}/{name}')}\n".encode() for name in names))
+
+
+@contextmanager
+def restored(target: Target) -> Iterator[Pair]:
+    """Whatever a test puts there, afterwards what was there before is back and served."""
+    before = current_pair(target.host)
+    target.host.check_output(f"rm -rf /root/certs-before && cp -a {FOLDER} /root/certs-before")
+    try:
+        yield before
+    finally:
+        target.host.check_output(f"cp -a /root/certs-before/. {FOLDER}/ && rm -rf /root/certs-before")
+        target.host.check_output("systemctl start registry-certs.path")
+        wait_for(target, before)

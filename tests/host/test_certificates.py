@@ -1,0 +1,157 @@
+"""The server certificate: what is served, replaced, refused, renewed."""
+
+import hashlib
+import ssl
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import requests
+from testinfra.host import Host
+
+from tests.host.certs import (
+    FOLDER,
+    PORTS,
+    current_pair,
+    own_authority,
+    put,
+    restored,
+    serials,
+    wait_for,
+    write,
+)
+from tests.host.journal import journal
+from tests.host.targets import Target
+from tests.support.certificates import Pair, certificate_at, presented
+
+REFUSED = "refused, the previous pair goes on serving"
+
+
+def sums(host: Host) -> str:
+    return str(host.check_output(f"sha256sum {FOLDER}/* {FOLDER}/.generated"))
+
+
+@pytest.mark.parametrize("port", PORTS)
+def test_chain_and_every_name(target: Target, port: int) -> None:
+    """A client that trusts the CA accepts the host by each of its names."""
+    trusting = ssl.create_default_context(cafile=target.deployment.ca_file)
+    hostname = target.host.check_output("hostname")
+    names = [hostname, target.fqdn, "localhost", "127.0.0.1", "::1", *target.addresses]
+    for name in names:
+        presented(target.port(port), trusting, name).close()
+    with pytest.raises(ssl.SSLCertVerificationError, match="not valid for 'elsewhere.example'"):
+        presented(target.port(port), trusting, "elsewhere.example")
+
+
+def test_others_do_not_trust_it(target: Target) -> None:
+    with pytest.raises(requests.exceptions.SSLError, match="unable to get local issuer"):
+        requests.get(f"https://localhost:{target.port(443)}/v2/", timeout=10)
+
+
+@pytest.mark.parametrize("port", PORTS)
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
+def test_old_tls_is_refused(target: Target, port: int, version: ssl.TLSVersion) -> None:
+    old = ssl.create_default_context()
+    old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    old.minimum_version = old.maximum_version = version
+    with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
+        presented(target.port(port), old)
+
+
+@pytest.mark.parametrize("port", PORTS)
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_current_tls_and_http2(target: Target, port: int, version: ssl.TLSVersion) -> None:
+    context = ssl.create_default_context(cafile=target.deployment.ca_file)
+    context.minimum_version = context.maximum_version = version
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with presented(target.port(port), context) as connection:
+        assert connection.selected_alpn_protocol() == "h2"
+
+
+def test_own_pair_is_taken_up_by_itself(target: Target, host: Host) -> None:
+    pair = own_authority(host).issue(["localhost"])
+    since = journal(host)
+    with restored(target):
+        put(host, pair)
+        wait_for(target, pair)
+        target.mirror().expect(200, "GET", "/v2/")
+        host.check_output("systemctl start gen-cert-key")
+        assert current_pair(host) == pair
+        assert len(since.lines("registry-certs", "in service")) == 1
+        assert since.lines("registry-certs", REFUSED) == []
+
+
+def test_own_pair_is_taken_up_by_the_documented_restart(target: Target, host: Host) -> None:
+    pair = own_authority(host).issue(["localhost"])
+    with restored(target) as before:
+        host.check_output("systemctl stop registry-certs.path")
+        put(host, pair)
+        assert serials(target) == {before.serial}
+        host.check_output("systemctl restart docker-registry docker-registry-proxy")
+        wait_for(target, pair)
+        target.registry().expect(200, "GET", "/v2/")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("server.key", None, "server.crt and server.key do not belong together"),
+        ("server.crt", b"not a certificate\n", "server.crt is not a PEM certificate"),
+        ("server.key", b"-----BEGIN PRIVATE KEY-----\n", "server.key is not an unencrypted PEM private key"),
+    ],
+    ids=["mismatch", "no-certificate", "no-key"],
+)
+def test_bad_pair_is_refused(target: Target, host: Host, name: str, content: bytes | None, reason: str) -> None:
+    """One line in the journal, and the old pair goes on serving: by itself and after a restart."""
+    content = content or own_authority(host).issue(["localhost"]).key
+    message = f"error: {FOLDER}: {reason}: {REFUSED}"
+    with restored(target) as before:
+        since = journal(host)
+        write(host, f"{FOLDER}/{name}", content)
+        since.until("registry-certs", REFUSED)
+        assert serials(target) == {before.serial}
+        host.check_output("systemctl restart docker-registry")
+        assert serials(target) == {before.serial}
+        target.registry().expect(200, "GET", "/v2/")
+    # The good pair is back and was taken up, so nothing more is to come.
+    assert since.lines("registry-certs", "error: ") == [message]
+    assert since.lines("docker-registry", "error: ") == [message]
+
+
+def test_running_again_changes_nothing(target: Target, host: Host) -> None:
+    before, served = sums(host), serials(target)
+    host.check_output("systemctl start gen-cert-key")
+    assert sums(host) == before
+    assert serials(target) == served
+
+
+def near_its_end(host: Host) -> Pair:
+    """A generated certificate that expires within the month, with the record that it was generated."""
+    names = host.check_output(f"tail -n +2 {FOLDER}/.generated").splitlines()
+    pair = own_authority(host).issue([name.split(":", 1)[1] for name in names], days=5)
+    record = "\n".join([f"{hashlib.sha256(pair.certificate).hexdigest()}  -", *names, ""])
+    write(host, f"{FOLDER}/.generated", record.encode())
+    put(host, pair)
+    return pair
+
+
+def test_renewal_keeps_the_ca(target: Target, host: Host) -> None:
+    ca = host.check_output(f"cat {FOLDER}/ca.crt")
+    wait_for(target, near_its_end(host))
+    host.check_output("systemctl start gen-cert-key")
+    wait_for(target, current_pair(host))
+    left = certificate_at(target.port(443)).not_valid_after_utc - datetime.now(UTC)
+    assert left > timedelta(days=300)
+    assert host.check_output(f"cat {FOLDER}/ca.crt") == ca
+    target.mirror().expect(200, "GET", "/v2/")
+
+
+def test_new_address_gets_into_the_certificate(target: Target, host: Host) -> None:
+    host.check_output("ip address add 198.51.100.7/32 dev lo")
+    try:
+        host.check_output("systemctl start gen-cert-key")
+    finally:
+        host.check_output("ip address delete 198.51.100.7/32 dev lo")
+    wait_for(target, current_pair(host))
+    trusting = ssl.create_default_context(cafile=target.deployment.ca_file)
+    presented(target.port(443), trusting, "198.51.100.7").close()
