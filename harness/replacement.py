@@ -1,11 +1,12 @@
 """A host in the place of another, which comes back when the new one does not work."""
 
+import contextlib
 import json
 
 import docker
 
 from harness.deployment import State
-from harness.engine import Report
+from harness.engine import Report, silent
 from harness.errors import HarnessError
 from harness.machine import Machine, MachineSpec, remove_labelled
 from harness.options import DEPLOYMENT_LABEL, LocalOptions
@@ -71,6 +72,9 @@ def _undo(
         previous.container.rename(options.name)
         if old is not None:
             previous.container.start()
+            with contextlib.suppress(HarnessError):
+                wait_until_ready(previous, silent)
+            error.add_note("the host that was there before is back")
     elif fresh:
         remove_labelled(client, f"{DEPLOYMENT_LABEL}={options.name}")
 

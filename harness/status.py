@@ -60,9 +60,9 @@ def status_of(deployment: Deployment) -> Status:
 
 
 def _memory(host: Machine) -> dict[str, float]:
-    """MiB in use, by container."""
+    """MiB in use, by container; none while the host's Docker is still starting."""
     template = "{{.Name}} {{.MemUsage}}"
-    lines = host.exec(["docker", "stats", "--no-stream", "--format", template]).out.splitlines()
+    lines = host.exec(["docker", "stats", "--no-stream", "--format", template], check=False).out.splitlines()
     return {name: _mib(used) for name, used, *_limit in (line.split() for line in lines)}
 
 

@@ -15,17 +15,12 @@ PORTS = (443, 5000)
 TAKEN_UP_S = 20
 
 
-def write(host: Host, path: str, content: bytes) -> None:
-    """Write a file that only root can read."""
-    host.check_output("umask 077; printf %%s %s > %s", content.decode(), path)
-
-
-def put(host: Host, pair: Pair) -> None:
+def put(target: Target, pair: Pair) -> None:
     """Put a pair into the folder as an operator may: moved there, with a moment between the two."""
-    write(host, f"{FOLDER}/new.key", pair.key)
-    write(host, f"{FOLDER}/new.crt", pair.certificate)
-    host.check_output(f"cd {FOLDER} && touch -d 2020-01-01 new.key new.crt && mv new.crt server.crt")
-    host.check_output(f"sleep 0.7 && mv {FOLDER}/new.key {FOLDER}/server.key")
+    target.write(f"{FOLDER}/new.key", pair.key)
+    target.write(f"{FOLDER}/new.crt", pair.certificate)
+    target.host.check_output(f"cd {FOLDER} && touch -d 2020-01-01 new.key new.crt && mv new.crt server.crt")
+    target.host.check_output(f"sleep 0.7 && mv {FOLDER}/new.key {FOLDER}/server.key")
 
 
 def own_authority(host: Host) -> Authority:
@@ -64,6 +59,6 @@ def restored(target: Target) -> Iterator[Pair]:
     try:
         yield before
     finally:
-        target.host.check_output(f"cp -a /root/certs-before/. {FOLDER}/ && rm -rf /root/certs-before")
         target.host.check_output("systemctl start registry-certs.path")
+        target.host.check_output(f"cp -a /root/certs-before/. {FOLDER}/ && rm -rf /root/certs-before")
         wait_for(target, before)

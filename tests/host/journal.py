@@ -1,5 +1,7 @@
 """What a unit has written to the journal since a moment."""
 
+import json
+
 from testinfra.host import Host
 
 from harness.waiting import wait_until
@@ -15,9 +17,11 @@ class Journal:
 
     def lines(self, unit: str, containing: str = "") -> list[str]:
         """The messages of a unit's processes, without systemd's own about it."""
-        command = "journalctl --no-pager -q -o cat --after-cursor=%s _SYSTEMD_UNIT=%s"
-        out = self._host.check_output(command, self._cursor, f"{unit}.service")
-        return [line for line in out.splitlines() if containing in line]
+        # Sorted out here: journalctl with a cursor and a match leaves out the first entry (systemd 252).
+        out = self._host.check_output("journalctl --no-pager -q -o json --after-cursor=%s", self._cursor)
+        entries = [json.loads(line) for line in out.splitlines()]
+        messages = [str(one["MESSAGE"]) for one in entries if one.get("_SYSTEMD_UNIT") == f"{unit}.service"]
+        return [message for message in messages if containing in message]
 
     def until(self, unit: str, containing: str, deadline_s: float = 20) -> list[str]:
         """The messages with a text in them, as soon as there is one."""

@@ -72,6 +72,9 @@ class Target(Protocol):
     def registry(self, auth: Auth = None) -> OciClient:
         """A client of the push registry, logged in unless another login is given."""
 
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file that only root can read; the content is on no command line."""
+
     def reboot(self) -> None:
         """Restart it; returns when it has proved again that it works."""
 
@@ -81,8 +84,8 @@ class Target(Protocol):
     def client(self, name: str) -> Machine:
         """A fresh Docker host on its network, configured for it."""
 
-    def metadata_server(self) -> AbstractContextManager[None]:
-        """While this context lasts, something answers at the metadata address of the host's network."""
+    def metadata_server(self) -> AbstractContextManager[str]:
+        """A web server at the metadata address of the host's network; gives the server's other address."""
 
     def collect(self, folder: Path) -> None:
         """Keep the evidence: journal, cloud-init's logs, the containers' logs."""
@@ -143,6 +146,10 @@ class LocalTarget:
         login = auth or (self.deployment.registry_username, self.deployment.password)
         return OciClient(f"https://localhost:{self.port(5000)}", login, self.deployment.ca_file)
 
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file that only root can read; the content is on no command line."""
+        self.machine.exec(["sh", "-euc", 'umask 077; cat > "$1"', "sh", path], input=content)
+
     def reboot(self) -> None:
         """Restart the host's container; returns when the host has proved again that it works."""
         self.machine.restart()
@@ -166,8 +173,8 @@ class LocalTarget:
         return machine
 
     @contextmanager
-    def metadata_server(self) -> Iterator[None]:
-        """A web server on the host's network that has the metadata address as well."""
+    def metadata_server(self) -> Iterator[str]:
+        """A web server on the host's network that has the metadata address as well as its own."""
         script = f"ip address add {METADATA}/32 dev eth0 && exec python3 -u -m http.server 80"
         image = str(self.machine.container.attrs["Config"]["Image"])
         server = self.engine.containers.run(
@@ -176,7 +183,7 @@ class LocalTarget:
         )
         try:
             self.host.check_output(f"ip route replace {METADATA}/32 dev eth0")
-            yield
+            yield Machine(self.engine, server).address
         finally:
             self.host.run(f"ip route delete {METADATA}/32 dev eth0")
             server.remove(force=True, v=True)

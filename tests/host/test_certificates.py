@@ -17,7 +17,6 @@ from tests.host.certs import (
     restored,
     serials,
     wait_for,
-    write,
 )
 from tests.host.journal import journal
 from tests.host.targets import Target
@@ -47,6 +46,7 @@ def test_others_do_not_trust_it(target: Target) -> None:
         requests.get(f"https://localhost:{target.port(443)}/v2/", timeout=10)
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 @pytest.mark.parametrize("port", PORTS)
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
 def test_old_tls_is_refused(target: Target, port: int, version: ssl.TLSVersion) -> None:
@@ -72,7 +72,7 @@ def test_own_pair_is_taken_up_by_itself(target: Target, host: Host) -> None:
     pair = own_authority(host).issue(["localhost"])
     since = journal(host)
     with restored(target):
-        put(host, pair)
+        put(target, pair)
         wait_for(target, pair)
         target.mirror().expect(200, "GET", "/v2/")
         host.check_output("systemctl start gen-cert-key")
@@ -85,7 +85,7 @@ def test_own_pair_is_taken_up_by_the_documented_restart(target: Target, host: Ho
     pair = own_authority(host).issue(["localhost"])
     with restored(target) as before:
         host.check_output("systemctl stop registry-certs.path")
-        put(host, pair)
+        put(target, pair)
         assert serials(target) == {before.serial}
         host.check_output("systemctl restart docker-registry docker-registry-proxy")
         wait_for(target, pair)
@@ -107,7 +107,7 @@ def test_bad_pair_is_refused(target: Target, host: Host, name: str, content: byt
     message = f"error: {FOLDER}: {reason}: {REFUSED}"
     with restored(target) as before:
         since = journal(host)
-        write(host, f"{FOLDER}/{name}", content)
+        target.write(f"{FOLDER}/{name}", content)
         since.until("registry-certs", REFUSED)
         assert serials(target) == {before.serial}
         host.check_output("systemctl restart docker-registry")
@@ -125,19 +125,19 @@ def test_running_again_changes_nothing(target: Target, host: Host) -> None:
     assert serials(target) == served
 
 
-def near_its_end(host: Host) -> Pair:
+def near_its_end(target: Target, host: Host) -> Pair:
     """A generated certificate that expires within the month, with the record that it was generated."""
     names = host.check_output(f"tail -n +2 {FOLDER}/.generated").splitlines()
     pair = own_authority(host).issue([name.split(":", 1)[1] for name in names], days=5)
     record = "\n".join([f"{hashlib.sha256(pair.certificate).hexdigest()}  -", *names, ""])
-    write(host, f"{FOLDER}/.generated", record.encode())
-    put(host, pair)
+    target.write(f"{FOLDER}/.generated", record.encode())
+    put(target, pair)
     return pair
 
 
 def test_renewal_keeps_the_ca(target: Target, host: Host) -> None:
     ca = host.check_output(f"cat {FOLDER}/ca.crt")
-    wait_for(target, near_its_end(host))
+    wait_for(target, near_its_end(target, host))
     host.check_output("systemctl start gen-cert-key")
     wait_for(target, current_pair(host))
     left = certificate_at(target.port(443)).not_valid_after_utc - datetime.now(UTC)

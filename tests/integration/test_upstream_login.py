@@ -6,6 +6,7 @@ from tests.integration.cache import warm
 from tests.integration.conftest import MakeHost
 from tests.integration.host import EDGE, PROXY, REDIS, Host
 from tests.integration.run import Run
+from tests.support.oci import ACCEPT
 from tests.support.upstream import PASSWORD, USERNAME, Auth, Upstream, now
 
 URL = "http://upstream.test:5000"
@@ -62,5 +63,5 @@ def test_wrong_password(this_run: Run, make_host: MakeHost) -> None:
 def test_clients_own_credentials_stay_here(this_run: Run, mirror: Host, upstream: Upstream) -> None:
     """What a client sends to the mirror is not passed on to the upstream as that client's login."""
     upstream.push("library/open", "1", [1000])
-    headers = {"Authorization": "Basic b2RkOnBhc3N3b3Jk"}
+    headers = {"Accept": ACCEPT, "Authorization": "Basic b2RkOnBhc3N3b3Jk"}
     assert mirror.mirror.request("GET", "/v2/library/open/manifests/1", headers=headers).status_code == 200

@@ -122,7 +122,8 @@ class Upstream:
     @property
     def token_requests(self) -> list[str]:
         """What its token service was asked: `token`, `refused` or `anonymous`, then the scopes."""
-        return self._tokens.log().splitlines()[1:] if self._tokens else []
+        lines = self._tokens.log().splitlines() if self._tokens else []
+        return [line for line in lines if line.split(" ")[0] in ("token", "refused", "anonymous")]
 
     def requests(self, since: datetime | None = None) -> list[Request]:
         """What it has been asked for, in order; `since` takes a `datetime.now(UTC)` of before."""
