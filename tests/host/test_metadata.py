@@ -8,6 +8,7 @@ from testinfra.host import Host
 
 from harness.waiting import wait_until
 from tests.host.targets import METADATA, Target
+from tests.host.waits import wait_until_working
 
 FETCH = "wget -T 3 -q -O /dev/null http://{}/"
 
@@ -41,11 +42,6 @@ def test_containers_cannot_reach_it(host: Host, metadata: str, network: str) -> 
 
 def test_a_restarted_docker_keeps_it_closed(host: Host, target: Target, metadata: str) -> None:
     host.check_output("systemctl restart docker")
-    wait_until(lambda: working(target), 60, "push registry and mirror after a restart of Docker")
+    wait_until_working(target)
     assert reachable(host, "docker exec docker-redis", metadata)
     assert not reachable(host, "docker exec docker-redis", METADATA)
-
-
-def working(target: Target) -> str | None:
-    codes = [client.request("GET", "/v2/").status_code for client in (target.mirror(), target.registry())]
-    return None if codes == [200, 200] else str(codes)

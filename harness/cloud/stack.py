@@ -1,0 +1,158 @@
+"""A stack: created, updated, watched and deleted through python-heatclient, with a deadline on every wait."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from heatclient.common import template_utils
+from heatclient.exc import HTTPException, HTTPNotFound
+
+from harness.engine import Report
+from harness.errors import HarnessError
+
+POLL_S = 2.0
+DELETE_DEADLINE_S = 600
+# What Heat itself needs around the server's own deadline.
+MARGIN_S = 600
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a create and an update send: the template with its files, and the values the user gave."""
+
+    template: Mapping[str, Any]
+    files: Mapping[str, str]
+    environment: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, template: Path, environments: Sequence[Path], parameters: Mapping[str, Any]) -> "Request":
+        """From the files on disk. `parameters` are all that the user gave, resolved: Heat would let an environment
+        file win over them."""
+        files, body = template_utils.process_template_path(str(template))
+        more_files, environment = template_utils.process_multiple_environments_and_files(
+            [str(path) for path in environments]
+        )
+        environment = {**environment, "parameters": dict(parameters)}
+        environment.pop("parameter_defaults", None)
+        return cls(body, {**files, **more_files}, environment)
+
+    def fields(self) -> dict[str, Any]:
+        """As Heat's API names them."""
+        return {"template": self.template, "files": dict(self.files), "environment": dict(self.environment)}
+
+
+class Stack:
+    """One stack by name, there or not."""
+
+    def __init__(self, heat: Any, name: str) -> None:
+        self.heat, self.name = heat, name
+
+    def get(self) -> Any | None:
+        """Heat's own record, if the stack is there."""
+        try:
+            found = self.heat.stacks.get(self.name)
+        except HTTPNotFound:
+            return None
+        return None if found.stack_status == "DELETE_COMPLETE" else found
+
+    def create(self, request: Request, deadline_s: float, report: Report) -> None:
+        """Create it and wait; it stays as it is when it fails, for its reason to be read."""
+        self._call(
+            lambda: self.heat.stacks.create(
+                stack_name=self.name, disable_rollback=True, timeout_mins=_minutes(deadline_s), **request.fields()
+            )
+        )
+        self.wait(deadline_s, report)
+
+    def changes(self, request: Request) -> dict[str, list[str]]:
+        """What an update would do, by Heat's preview: names of resources replaced, updated, added, deleted."""
+        preview = self._call(lambda: self.heat.stacks.preview_update(self.name, **request.fields()))
+        found = preview["resource_changes"]
+        kinds = ("replaced", "updated", "added", "deleted")
+        return {kind: [item["resource_name"] for item in found.get(kind, [])] for kind in kinds}
+
+    def update(self, request: Request, deadline_s: float, report: Report) -> None:
+        """Apply a request and wait."""
+        marker = self._last_event()
+        self._call(lambda: self.heat.stacks.update(self.name, timeout_mins=_minutes(deadline_s), **request.fields()))
+        self.wait(deadline_s, report, marker)
+
+    def delete(self, report: Report) -> None:
+        """Delete it and wait until it is gone."""
+        marker = self._last_event()
+        self._call(lambda: self.heat.stacks.delete(self.name))
+        self.wait(DELETE_DEADLINE_S, report, marker)
+
+    def wait(self, deadline_s: float, report: Report, marker: str | None = None) -> None:
+        """Report events until the stack is no longer in progress. Raises HarnessError when that ends in failure."""
+        started = time.monotonic()
+        while True:
+            stack = self.get()
+            if stack is None:
+                return
+            marker = self._report_events(marker, report)
+            if not stack.stack_status.endswith("_IN_PROGRESS"):
+                self._report_events(marker, report)
+                if stack.stack_status.endswith("_FAILED"):
+                    raise HarnessError(f"{stack.stack_status}: {self.failure() or stack.stack_status_reason}")
+                return
+            if time.monotonic() - started > deadline_s:
+                raise HarnessError(f"stack {self.name} is still {stack.stack_status} after {deadline_s:g} s")
+            time.sleep(POLL_S)
+
+    def failure(self) -> str:
+        """Why: the reasons of the failed resources, the first one's first."""
+        failed = [
+            item for item in self.heat.resources.list(self.name, nested_depth=2) if "FAILED" in item.resource_status
+        ]
+        failed.sort(key=lambda item: str(item.updated_time))
+        return "; ".join(f"{item.resource_name}: {item.resource_status_reason}" for item in failed)
+
+    def outputs(self) -> dict[str, Any]:
+        """The outputs by name."""
+        stack = self.get()
+        return {} if stack is None else {item["output_key"]: item.get("output_value") for item in stack.outputs}
+
+    def resource_id(self, name: str) -> str | None:
+        """The id, in its own service, of one of the stack's resources."""
+        try:
+            return self.heat.resources.get(self.name, name).physical_resource_id or None
+        except HTTPNotFound:
+            return None
+
+    def _report_events(self, marker: str | None, report: Report) -> str | None:
+        arguments = {"marker": marker} if marker else {}
+        try:
+            events = list(self.heat.events.list(self.name, sort_dir="asc", **arguments))
+        except HTTPNotFound:
+            return marker
+        for event in events:
+            reason = event.resource_status_reason or ""
+            plain = reason in ("state changed", "") or reason.startswith("Stack ")
+            report(f"{event.resource_name} {event.resource_status}" + ("" if plain else f": {reason}"))
+        return str(events[-1].id) if events else marker
+
+    def _last_event(self) -> str | None:
+        try:
+            events = list(self.heat.events.list(self.name, sort_dir="desc", limit=1))
+        except HTTPNotFound:
+            return None
+        return str(events[0].id) if events else None
+
+    def _call(self, action: Any) -> Any:
+        """Heat's refusals are the user's to read."""
+        try:
+            return action()
+        except HTTPException as error:
+            raise HarnessError(f"Heat refuses stack {self.name}: {_words(error)}") from error
+
+
+def _minutes(seconds: float) -> int:
+    return max(1, -(-int(seconds) // 60))
+
+
+def _words(error: HTTPException) -> str:
+    """Heat wraps what it has to say in its exception's class and a new line."""
+    return " ".join(str(error).removeprefix("ERROR:").split())

@@ -1,0 +1,212 @@
+"""The cloud target: preflight, create or update, and what came out of it."""
+
+import socket
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from openstack.connection import Connection
+from openstack.exceptions import SDKException
+
+from harness.cloud.connection import connect, heat
+from harness.cloud.preflight import preflight, require
+from harness.cloud.stack import MARGIN_S, Request, Stack
+from harness.deployment import DEFAULT_NAME, Deployment, State
+from harness.engine import Report, silent
+from harness.errors import HarnessError
+from harness.hot.environment import read_environment
+from harness.hot.parameters import resolve_parameters
+from harness.hot.template import load_template
+from harness.local import TEMPLATE
+
+CONSOLE_LINES = 30
+PORTS = {"mirror_url": 443, "registry_url": 5000}
+Ask = Callable[[str], bool]
+
+
+@dataclass(frozen=True)
+class CloudOptions:
+    """Which cloud, which stack, with what. `target` is what the deployment is remembered as."""
+
+    cloud: str | None = None
+    clouds_file: Path | None = None
+    name: str = DEFAULT_NAME
+    target: str = "cloud"
+    environments: Sequence[Path] = ()
+    parameters: Sequence[str] = ()
+    keep_on_failure: bool = False
+    ask: Ask = field(default=lambda _question: True)
+
+
+def deploy(options: CloudOptions, report: Report = silent) -> Deployment:
+    """Create the stack, or bring the one of that name up to date, and return how to reach it.
+
+    Raises HarnessError: parameters, every objection of the preflight, the failed resource's reason. A stack that this
+    call created and that failed is deleted, unless it is to be kept.
+    """
+    values, given = _values(options)
+    connection = connect(options.cloud, options.clouds_file)
+    stack = Stack(heat(connection), options.name)
+    request = Request.read(TEMPLATE, options.environments, given)
+    deadline = float(values["ready_timeout"]) + MARGIN_S
+    found = _settled(stack, deadline, report)
+    report("asking the cloud whether it has what the parameters name")
+    require(preflight(connection, values, new=found is None))
+    if found is None:
+        _create(connection, stack, request, deadline, options, report)
+    else:
+        _update(connection, stack, request, deadline, options, report)
+    return _remember(stack, options)
+
+
+def doctor(options: CloudOptions) -> list[str]:
+    """Every objection of the cloud to the stack; raises HarnessError when it cannot even be asked."""
+    values, _given = _values(options)
+    connection = connect(options.cloud, options.clouds_file)
+    new = Stack(heat(connection), options.name).get() is None
+    return preflight(connection, values, new=new)
+
+
+def destroy(options: CloudOptions, purge: bool = False, report: Report = silent) -> bool:
+    """Delete the stack; with `purge` also the pushed images. Returns whether there was one."""
+    connection = connect(options.cloud, options.clouds_file)
+    stack = Stack(heat(connection), options.name)
+    found = stack.get()
+    if found is not None:
+        container = found.parameters.get("swift_container", "") if purge else ""
+        stack.delete(report)
+        if container:
+            _purge(connection, container, report)
+    State(options.name).remove()
+    return found is not None
+
+
+def _values(options: CloudOptions) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The value of every parameter, and of those that the user gave."""
+    environment = read_environment(list(options.environments), list(options.parameters))
+    values = resolve_parameters(load_template(TEMPLATE), environment)
+    names = environment.parameters.keys() | environment.defaults.keys()
+    return values, {name: values[name] for name in sorted(names) if name in values}
+
+
+def _settled(stack: Stack, deadline: float, report: Report) -> Any | None:
+    """The stack there is, once nothing is in progress; what an interrupted or failed create left is deleted."""
+    found = stack.get()
+    if found is not None and found.stack_status.endswith("_IN_PROGRESS"):
+        report(f"stack {stack.name} is {found.stack_status}: waiting for that first")
+        try:
+            stack.wait(deadline, report)
+        except HarnessError as error:
+            report(str(error))
+        found = stack.get()
+    if found is not None and found.stack_status in ("CREATE_FAILED", "DELETE_FAILED"):
+        report(f"stack {stack.name} is {found.stack_status}: deleting what is left of it")
+        stack.delete(report)
+        found = None
+    return found
+
+
+def _create(
+    connection: Connection, stack: Stack, request: Request, deadline: float, options: CloudOptions, report: Report
+) -> None:
+    report(f"creating stack {stack.name}")
+    try:
+        stack.create(request, deadline, report)
+    except KeyboardInterrupt as error:
+        error.add_note(f"stack {stack.name} is still being made: deploy again to go on with it, destroy to remove it")
+        raise
+    except HarnessError as error:
+        console = _console(connection, stack)
+        if console:
+            error.add_note(f"the end of the server's console:\n{console}")
+        if options.keep_on_failure:
+            error.add_note(f"it was kept: openstack stack failures list --long {stack.name}")
+        elif stack.get() is not None:
+            report("deleting what failed")
+            stack.delete(silent)
+        raise
+
+
+def _update(
+    connection: Connection, stack: Stack, request: Request, deadline: float, options: CloudOptions, report: Report
+) -> None:
+    """Say what would be replaced, ask, and apply."""
+    changes = stack.changes(request)
+    if not any(changes.values()):
+        report(f"stack {stack.name} is there, with these parameters")
+        return
+    for kind, names in changes.items():
+        if names:
+            report(f"{kind}: {', '.join(names)}")
+    if "server" in changes["replaced"] and not options.ask(
+        "The server is replaced: the cache on its disk is lost, a cache volume and the images in Swift stay. Go on?"
+    ):
+        raise HarnessError(f"stack {stack.name} was left as it is")
+    try:
+        stack.update(request, deadline, report)
+    except HarnessError as error:
+        error.add_note(f"the end of the server's console:\n{_console(connection, stack)}")
+        raise
+
+
+def _console(connection: Connection, stack: Stack) -> str:
+    """What the server said last, where the cloud shows it."""
+    server = stack.resource_id("server")
+    if server is None:
+        return ""
+    try:
+        output = connection.compute.get_server_console_output(server, length=CONSOLE_LINES)
+    except SDKException as error:
+        return f"(the cloud does not show it: {error})"
+    return "\n".join(f"  {line}" for line in str(output.get("output", "")).splitlines()[-CONSOLE_LINES:])
+
+
+def _remember(stack: Stack, options: CloudOptions) -> Deployment:
+    """Write down what the stack's outputs say, once the host has shown a certificate of that CA."""
+    outputs = stack.outputs()
+    state = State(options.name)
+    deployment = Deployment(
+        target=options.target,
+        name=options.name,
+        mirror_url=outputs["mirror_url"],
+        registry_url=outputs["registry_url"],
+        ca_file=str(state.write("ca.crt", outputs["ca_certificate"])),
+        registry_username=outputs["registry_username"],
+        password_file=str(state.write("password", outputs["registry_password"] + "\n")),
+    )
+    state.save(deployment)
+    warning = _certificate_warning(outputs, state.ca_file)
+    if warning:
+        deployment = Deployment(**{**deployment.__dict__, "warning": warning})
+        state.save(deployment)
+    return deployment
+
+
+def _certificate_warning(outputs: Mapping[str, Any], ca_file: Path) -> str:
+    """Connects to both ports by the address, which every generated certificate names."""
+    address = outputs["floating_ip"]
+    context = ssl.create_default_context(cafile=str(ca_file))
+    for output, port in PORTS.items():
+        name = urlsplit(outputs[output]).hostname or address
+        try:
+            with socket.create_connection((address, port), timeout=10) as plain:
+                context.wrap_socket(plain, server_hostname=name).close()
+        except ssl.SSLCertVerificationError as error:
+            raise HarnessError(f"{name}:{port} serves a certificate that is not of the stack's CA: {error}") from error
+        except OSError as error:
+            return f"{address}:{port} cannot be reached from here ({error}): see {output.split('_')[0]}_client_cidr"
+    return ""
+
+
+def _purge(connection: Connection, container: str, report: Report) -> None:
+    """The pushed images, and with them the container."""
+    store = connection.object_store
+    count = 0
+    for item in store.objects(container):
+        store.delete_object(item, container=container, ignore_missing=True)
+        count += 1
+    store.delete_container(container, ignore_missing=True)
+    report(f"deleted {count} objects in the Swift container {container}")

@@ -1,0 +1,66 @@
+"""Every container can be killed: it comes back by itself, and at ever longer intervals when it keeps dying."""
+
+import time
+
+import pytest
+from testinfra.host import Host
+
+from harness.replacement import UNITS
+from harness.waiting import wait_until
+from tests.host.targets import Target
+from tests.host.waits import wait_until_working
+from tests.support.oci import OciClient
+from tests.support.upstream import Upstream
+
+# From the kill to a working service, on a busy machine.
+BACK_S = 30
+
+
+def container_id(host: Host, unit: str) -> str:
+    return str(host.run("docker inspect -f '{{.Id}} {{.State.Running}}' %s", unit).stdout.strip())
+
+
+def kill(host: Host, unit: str) -> None:
+    """kill -9 of the container's process, not by Docker's doing."""
+    host.check_output("kill -9 $(docker inspect -f '{{.State.Pid}}' %s)", unit)
+
+
+def wait_for_another(host: Host, unit: str, before: str) -> None:
+    """Wait until another container runs and systemd says that it answers."""
+
+    def probe() -> str | None:
+        now = container_id(host, unit)
+        state = host.run("systemctl is-active %s", unit).stdout.strip()
+        return None if now.endswith("true") and now != before and state == "active" else f"{state} {now}"
+
+    wait_until(probe, BACK_S, f"{unit} to come back")
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_killed_container_comes_back(
+    target: Target, host: Host, registry: OciClient, upstream: Upstream, unit: str
+) -> None:
+    before = container_id(host, unit)
+    kill(host, unit)
+    wait_for_another(host, unit, before)
+    wait_until_working(target, BACK_S)
+    pushed = registry.push(f"crashes/{unit}", "1", [10_000])
+    assert registry.pull(f"crashes/{unit}", "1").digest == pushed.digest
+    image = upstream.push(f"library/after-{unit}", "1", [10_000])
+    assert target.mirror().pull(f"library/after-{unit}", "1").digest == image.digest
+
+
+def test_repeated_crashes_are_backed_off_from(host: Host) -> None:
+    unit, seconds = "docker-redis", []
+    for _time in range(5):
+        before, started = container_id(host, unit), time.monotonic()
+        kill(host, unit)
+        wait_for_another(host, unit, before)
+        seconds.append(time.monotonic() - started)
+    assert seconds[-1] > seconds[0] + 2, seconds
+
+
+def test_crashes_are_told_in_the_journal(host: Host) -> None:
+    """The tests above killed each once."""
+    for unit in UNITS:
+        assert "status=137" in host.check_output("journalctl --no-pager -o cat -u %s", unit)

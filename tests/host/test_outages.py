@@ -1,0 +1,94 @@
+"""Redis or the upstream away at run time: what is cached and what was pushed stays to be had."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+from testinfra.host import Host
+
+from harness.waiting import wait_until
+from tests.host.targets import Target
+from tests.support.oci import ImageRef, OciClient
+from tests.support.upstream import Upstream
+
+# A pull of a small cached image, each of its requests, while something is away.
+QUICK_S = 15
+
+
+@contextmanager
+def stopped(upstream: Upstream) -> Iterator[None]:
+    """Connections to the upstream fail."""
+    upstream.stop()
+    try:
+        yield
+    finally:
+        upstream.start_again()
+
+
+@contextmanager
+def hanging(upstream: Upstream) -> Iterator[None]:
+    """The upstream does not answer."""
+    upstream.pause()
+    try:
+        yield
+    finally:
+        upstream.unpause()
+
+
+@pytest.fixture(scope="module")
+def cached(target: Target, upstream: Upstream) -> ImageRef:
+    """An image that the mirror has."""
+    upstream.push("library/cached", "1", [10_000, 1_000_000])
+    return target.mirror().pull("library/cached", "1")
+
+
+@pytest.fixture(params=[stopped, hanging])
+def away(
+    request: pytest.FixtureRequest, target: Target, upstream: Upstream, cached: ImageRef
+) -> Iterator[None]:
+    """The upstream is away, in one of two ways; afterwards the mirror reaches it again."""
+    outage: Callable[[Upstream], AbstractContextManager[None]] = request.param
+    with outage(upstream):
+        yield
+    new = upstream.push("library/back", request.param.__name__, [1000])
+    wait_until(lambda: pullable(target, new), 60, "the mirror to reach its upstream again")
+
+
+def pullable(target: Target, image: ImageRef) -> str | None:
+    answer = target.mirror().request("GET", f"/v2/{image.repo}/manifests/{image.reference}")
+    return None if answer.status_code == 200 else answer.text
+
+
+@pytest.mark.usefixtures("away")
+def test_cached_image_is_pulled_without_upstream(mirror: OciClient, cached: ImageRef) -> None:
+    by_tag = mirror.request("GET", "/v2/library/cached/manifests/1")
+    assert by_tag.status_code == 200
+    assert by_tag.elapsed.total_seconds() < QUICK_S
+    assert mirror.pull("library/cached", "1").digest == cached.digest
+    assert mirror.pull("library/cached", cached.digest).layers == cached.layers
+    assert "library/cached" in mirror.catalog()
+
+
+@pytest.mark.usefixtures("away")
+def test_unknown_image_fails_quickly_and_clearly(mirror: OciClient) -> None:
+    answer = mirror.request("GET", "/v2/library/never-seen/manifests/1")
+    assert answer.status_code in (404, 502, 503, 504)
+    assert answer.elapsed.total_seconds() < QUICK_S
+    assert answer.json()["errors"][0]["message"]
+
+
+@pytest.fixture
+def without_redis(host: Host) -> Iterator[None]:
+    host.check_output("systemctl stop docker-redis")
+    yield
+    host.check_output("systemctl start docker-redis")
+
+
+@pytest.mark.usefixtures("without_redis")
+def test_push_and_pull_without_redis(registry: OciClient, mirror: OciClient, upstream: Upstream, cached: ImageRef) -> None:
+    """Slower, not broken."""
+    pushed = registry.push("outages/redis", "1", [10_000, 1_000_000])
+    assert registry.pull("outages/redis", "1").digest == pushed.digest
+    assert mirror.pull("library/cached", "1").digest == cached.digest
+    cold = upstream.push("library/without-redis", "1", [10_000])
+    assert mirror.pull("library/without-redis", "1").digest == cold.digest
