@@ -1,8 +1,6 @@
 """The commands: `python -m harness …`, and a tox env each."""
 
-import os
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +9,8 @@ from rich.table import Table
 
 from harness import local
 from harness.clientconfig import CLIENTS, client_configuration
+from harness.cloud import target as cloud
+from harness.cloud.preflight import require
 from harness.console import err, fail, out, progress, warn
 from harness.deployment import DEFAULT_NAME, Deployment, current
 from harness.engine import engine
@@ -18,6 +18,7 @@ from harness.errors import HarnessError
 from harness.hot.environment import read_environment
 from harness.options import LocalOptions
 from harness.status import Status, status_of
+from harness.targets import Target, chosen_target, cloud_options, refuse_other_target
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,35 +28,32 @@ app = typer.Typer(
 )
 
 
-class Target(StrEnum):
-    """Where to deploy."""
-
-    local = "local"
-    lab = "lab"
-    cloud = "cloud"
-
-
 Name = Annotated[str, typer.Option("--name", help="Name of the deployment, as a stack's name.")]
+Environments = Annotated[
+    list[Path] | None,
+    typer.Option("-e", "--environment", metavar="ENVIRONMENT", help="Environment file; the last one wins."),
+]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option("-P", "--parameter", metavar="NAME=VALUE", help="Parameter of heat/registry.yaml."),
+]
+Where = Annotated[
+    Target | None,
+    typer.Option("--target", help="local: a container here; lab: `tox -e lab`; cloud: the OpenStack in OS_CLOUD."),
+]
+Cloud = Annotated[
+    str | None, typer.Option("--os-cloud", envvar="OS_CLOUD", help="Cloud of clouds.yaml: means --target cloud.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
 @app.command()
 def deploy(
-    environment: Annotated[
-        list[Path] | None,
-        typer.Option("-e", "--environment", metavar="ENVIRONMENT", help="Environment file; the last one wins."),
-    ] = None,
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option("-P", "--parameter", metavar="NAME=VALUE", help="Parameter of heat/registry.yaml."),
-    ] = None,
-    target: Annotated[
-        Target | None,
-        typer.Option(help="local: a container on this machine. cloud: OpenStack, as named by OS_CLOUD."),
-    ] = None,
-    os_cloud: Annotated[
-        str | None, typer.Option("--os-cloud", envvar="OS_CLOUD", help="Cloud of clouds.yaml: means --target cloud.")
-    ] = None,
+    environment: Environments = None,
+    parameter: Parameters = None,
+    target: Where = None,
+    os_cloud: Cloud = None,
     name: Name = DEFAULT_NAME,
     address: Annotated[str, typer.Option(help="Local target: address to listen on.")] = "127.0.0.1",
     mirror_port: Annotated[int, typer.Option(help="Local target: port of the mirror, 0 for any free one.")] = 443,
@@ -63,26 +61,41 @@ def deploy(
     swift: Annotated[
         bool, typer.Option("--swift", help="Local target: keep images in a real Swift beside it.")
     ] = False,
-    keep_on_failure: Annotated[bool, typer.Option(help="Leave a host that does not work, to look into it.")] = False,
+    keep_on_failure: Annotated[bool, typer.Option(help="Leave what does not work, to look into it.")] = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Deploy the registry and the mirror, or bring what is there up to date.
 
     Without a target it runs here, in a container: nothing but a Docker engine is needed, and as root on Debian or
-    Ubuntu not even that. Run again with the same parameters it changes nothing; with others, it applies them.
-    The cache and the pushed images stay.
+    Ubuntu not even that. With one, Heat creates the stack, once the cloud has been asked whether it can have it.
+    Run again with the same parameters it changes nothing; with others, it applies them. Pushed images stay.
     """
-    _local_only(target, os_cloud)
-    options = LocalOptions(
-        name=name,
-        address=address,
-        mirror_port=mirror_port or None,
-        registry_port=registry_port or None,
-        swift=swift,
-        keep_on_failure=keep_on_failure,
-    )
-    with progress("deploying") as report:
-        deployment = local.deploy(options, read_environment(environment or [], parameter or []), report)
+    chosen = chosen_target(target, os_cloud, name)
+    refuse_other_target(name, chosen)
+    if chosen is Target.local:
+        local_options = LocalOptions(
+            name=name,
+            address=address,
+            mirror_port=mirror_port or None,
+            registry_port=registry_port or None,
+            swift=swift,
+            keep_on_failure=keep_on_failure,
+        )
+        with progress("deploying") as report:
+            deployment = local.deploy(local_options, read_environment(environment or [], parameter or []), report)
+    else:
+        options = cloud_options(
+            chosen,
+            os_cloud,
+            name,
+            environments=environment or [],
+            parameters=parameter or [],
+            keep_on_failure=keep_on_failure,
+            ask=(lambda _question: True) if yes else _ask,
+        )
+        with progress("deploying", spinner=False) as report:
+            deployment = cloud.deploy(options, report)
     if deployment.warning:
         warn(deployment.warning)
     if as_json:
@@ -108,28 +121,45 @@ def status(name: Name = DEFAULT_NAME, as_json: Json = False) -> None:
 
 
 @app.command()
+def doctor(
+    environment: Environments = None,
+    parameter: Parameters = None,
+    target: Where = None,
+    os_cloud: Cloud = None,
+    name: Name = DEFAULT_NAME,
+) -> None:
+    """Ask a cloud whether it can have the stack: names, sizes, quotas, and whether Swift takes the credentials."""
+    chosen = chosen_target(target or (None if os_cloud else Target.cloud), os_cloud, name)
+    if chosen is Target.local:
+        raise HarnessError("the local target needs nothing from a cloud: name one with --os-cloud or --target lab")
+    options = cloud_options(chosen, os_cloud, name, environments=environment or [], parameters=parameter or [])
+    require(cloud.doctor(options))
+    out.print("this cloud can have the stack")
+
+
+@app.command()
 def destroy(
+    target: Where = None,
+    os_cloud: Cloud = None,
     name: Name = DEFAULT_NAME,
     keep_data: Annotated[
-        bool, typer.Option("--keep-data", help="Keep the cache, the pushed images, the login and the certificates.")
+        bool,
+        typer.Option("--keep-data", help="Local: keep the cache, the pushed images, the login and the certificates."),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Cloud: delete the pushed images in Swift as well.")] = False,
+    yes: Yes = False,
 ) -> None:
-    """Remove a local deployment, after saying what goes and asking."""
-    parts = local.parts(engine(), name)
-    if not parts:
-        out.print(f'nothing is deployed under the name "{name}"', markup=False)
+    """Remove a deployment, after saying what goes and asking."""
+    chosen = chosen_target(target, os_cloud, name)
+    if chosen is Target.local:
+        _destroy_local(name, keep_data, yes)
         return
-    going = [part for part in parts if not (keep_data and part.startswith("volume "))]
-    out.print("This deletes:", *(f"  {part}" for part in going), sep="\n", markup=False)
-    if not keep_data:
-        out.print("and with it the cache, the pushed images, the login and the CA (--keep-data keeps them).")
-    if not yes and not sys.stdin.isatty():
-        raise HarnessError("nobody is there to be asked: add --yes to delete this")
-    if not yes and not typer.confirm("Go on?"):
-        raise typer.Exit(1)
-    for part in local.destroy(name, keep_data):
-        err.print(f"deleted {part}", markup=False)
+    images = "and the pushed images in Swift" if purge else "but not the pushed images in Swift"
+    out.print(f"This deletes the stack {name} with its server, addresses and cache, {images}.", markup=False)
+    _confirm(yes)
+    with progress("destroying", spinner=False) as report:
+        there = cloud.destroy(cloud_options(chosen, os_cloud, name), purge, report)
+    out.print(f"stack {name} is gone" if there else f"there is no stack {name}", markup=False)
 
 
 @app.command("client-config")
@@ -177,13 +207,29 @@ def main() -> None:
         sys.exit(130)
 
 
-def _local_only(target: Target | None, os_cloud: str | None) -> None:
-    chosen = target or (Target.cloud if os_cloud or os.environ.get("OS_AUTH_URL") else Target.local)
-    if chosen is not Target.local:
-        raise HarnessError(
-            f"the target {chosen} is not built yet: create the stack by hand with "
-            "`openstack stack create -e env.yaml -t heat/registry.yaml docker_registry`, or use --target local"
-        )
+def _destroy_local(name: str, keep_data: bool, yes: bool) -> None:
+    parts = local.parts(engine(), name)
+    if not parts:
+        out.print(f'nothing is deployed under the name "{name}"', markup=False)
+        return
+    going = [part for part in parts if not (keep_data and part.startswith("volume "))]
+    out.print("This deletes:", *(f"  {part}" for part in going), sep="\n", markup=False)
+    if not keep_data:
+        out.print("and with it the cache, the pushed images, the login and the CA (--keep-data keeps them).")
+    _confirm(yes)
+    for part in local.destroy(name, keep_data):
+        err.print(f"deleted {part}", markup=False)
+
+
+def _confirm(yes: bool) -> None:
+    if not yes and not _ask("Go on?"):
+        raise typer.Exit(1)
+
+
+def _ask(question: str) -> bool:
+    if not sys.stdin.isatty():
+        raise HarnessError("nobody is there to be asked: add --yes to go on")
+    return typer.confirm(question)
 
 
 def _print_deployment(deployment: Deployment) -> None:
@@ -208,6 +254,7 @@ def _print_deployment(deployment: Deployment) -> None:
 def _print_services(found: Status) -> None:
     table = Table("service", "state", "memory")
     for service in found.services:
-        table.add_row(service.unit, service.state, f"{service.memory_mib:.1f} MiB")
-    table.add_row("together", "", f"{found.memory_mib:.1f} MiB")
+        table.add_row(service.unit, service.state, f"{service.memory_mib:.1f} MiB" if service.memory_mib else "")
+    if found.memory_mib:
+        table.add_row("together", "", f"{found.memory_mib:.1f} MiB")
     out.print(table)

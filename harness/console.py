@@ -13,14 +13,14 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Report]:
-    """Report steps as they begin: a spinner with the step at a terminal, one line a step when piped."""
+def progress(title: str, spinner: bool = True) -> Iterator[Report]:
+    """Report steps as they begin, one line each, at a terminal with a spinner unless a question may be asked."""
     started = time.monotonic()
 
     def line(step: str) -> None:
         err.print(f"{time.monotonic() - started:6.1f} s  {step}", markup=False)
 
-    if not err.is_terminal:
+    if not (spinner and err.is_terminal):
         yield line
         return
     with err.status(title) as status:

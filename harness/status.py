@@ -1,6 +1,9 @@
-"""How a local deployment is doing: its units and what their containers use."""
+"""How a deployment is doing: of a local one its units and what they use, of a cloud's whether it answers."""
 
 import json
+import ssl
+import urllib.error
+import urllib.request
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -51,12 +54,37 @@ class Status:
 
 
 def status_of(deployment: Deployment) -> Status:
-    """Ask the host; raises HarnessError when it is not running."""
+    """Ask it; raises HarnessError when a local host is not running."""
+    services = _local(deployment) if deployment.target == "local" else _remote(deployment)
+    return Status(deployment, tuple(services))
+
+
+def _local(deployment: Deployment) -> list[Service]:
     host = find_host(deployment.name)
     states = host.exec(["systemctl", "is-active", *UNITS], check=False).out.split()
     memory = _memory(host)
-    services = (Service(unit, state, memory.get(unit, 0.0)) for unit, state in zip(UNITS, states, strict=True))
-    return Status(deployment, tuple(services))
+    return [Service(unit, state, memory.get(unit, 0.0)) for unit, state in zip(UNITS, states, strict=True)]
+
+
+def _remote(deployment: Deployment) -> list[Service]:
+    """What can be seen from here: the mirror lets everyone in, the registry asks for a login."""
+    return [
+        Service("mirror", _answer(deployment, deployment.mirror_url, 200), 0.0),
+        Service("registry", _answer(deployment, deployment.registry_url, 401), 0.0),
+    ]
+
+
+def _answer(deployment: Deployment, url: str, wanted: int) -> str:
+    """`active`, or what came instead of the wanted status."""
+    context = ssl.create_default_context(cafile=deployment.ca_file)
+    try:
+        with urllib.request.urlopen(f"{url}/v2/", timeout=10, context=context) as answer:  # noqa: S310 - our own URL
+            code = answer.status
+    except urllib.error.HTTPError as error:
+        code = error.code
+    except OSError as error:
+        return f"cannot be reached: {error}"
+    return "active" if code == wanted else f"answers HTTP {code}"
 
 
 def _memory(host: Machine) -> dict[str, float]:

@@ -1,0 +1,1 @@
+"""A whole OpenStack in one throwaway container, and what a stack there needs."""

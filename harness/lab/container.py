@@ -1,0 +1,102 @@
+"""The lab's container and its network on the Docker engine here."""
+
+import ipaddress
+from typing import Any
+
+import docker
+from docker.errors import APIError, NotFound
+from docker.types import IPAMConfig, IPAMPool
+
+from harness.engine import Report
+from harness.errors import HarnessError
+from harness.lab import settings
+from harness.machine import Machine
+from harness.privileges import machine_privileges
+
+# Of a container that may use them: QEMU's network interfaces, and KVM, of which only the lab itself can tell whether
+# it works (lab-virt).
+_DEVICES = ("/dev/net/tun", "/dev/kvm")
+_DEVICES_FOUND = f"for device in {' '.join(_DEVICES)}; do if [ -e $device ]; then echo $device; fi; done"
+# Less than the 1024 of others: a lab that starts or boots a server would otherwise starve what runs beside it.
+_CPU_SHARES = 512
+
+
+def ensure_network(client: docker.DockerClient) -> None:
+    """Make the lab's network unless it is there; say so clearly when its addresses are taken."""
+    for network in client.networks.list():
+        if network.name == settings.NAME:
+            return
+        _refuse_overlap(network)
+    pool = IPAMPool(subnet=settings.SUBNET, gateway=settings.GATEWAY, iprange=settings.NEIGHBOURS)
+    try:
+        client.networks.create(
+            settings.NAME, driver="bridge", ipam=IPAMConfig(pool_configs=[pool]), labels=settings.LABELS
+        )
+    except APIError as error:
+        raise HarnessError(
+            f"the lab needs the addresses {settings.SUBNET} for its network, and the engine refuses: "
+            f"{error.explanation}: free them (see `ip route`)"
+        ) from error
+
+
+def _refuse_overlap(network: Any) -> None:
+    """Raise when another Docker network has addresses of the lab's."""
+    wanted = ipaddress.ip_network(settings.SUBNET)
+    for pool in network.attrs.get("IPAM", {}).get("Config") or []:
+        subnet = ipaddress.ip_network(pool.get("Subnet", "::/128"), strict=False)
+        if subnet.version == wanted.version and subnet.overlaps(wanted):
+            raise HarnessError(
+                f"the lab needs the addresses {settings.SUBNET}, which the Docker network {network.name} has: "
+                f"remove that one (`docker network rm {network.name}`)"
+            )
+
+
+def boot(client: docker.DockerClient, image: str, report: Report, cpu_shares: int = _CPU_SHARES) -> Machine:
+    """Boot the lab from one of its images; leave no container behind when that fails."""
+    report(f"booting {settings.NAME} ({image})")
+    endpoint = client.api.create_endpoint_config(ipv4_address=settings.ADDRESS)
+    container = client.containers.create(
+        image=image,
+        name=settings.NAME,
+        hostname="lab",
+        labels=settings.LABELS,
+        network=settings.NAME,
+        networking_config={settings.NAME: endpoint},
+        devices=[f"{device}:{device}:rwm" for device in _devices(client, image)],
+        cpu_shares=cpu_shares,
+        detach=True,
+        **machine_privileges(client, image),
+    )
+    machine = Machine(client, container)
+    try:
+        container.start()
+    except APIError as error:
+        machine.remove()
+        raise HarnessError(f"{settings.NAME} could not be started: {error.explanation}") from error
+    return machine
+
+
+def _devices(client: docker.DockerClient, image: str) -> list[str]:
+    """Which of the devices the engine's machine has: it need not be this one."""
+    output = client.containers.run(
+        image,
+        ["-c", _DEVICES_FOUND],
+        entrypoint=["/bin/sh"],
+        volumes={"/dev": {"bind": "/dev", "mode": "ro"}},
+        network_mode="none",
+        remove=True,
+    )
+    return bytes(output).decode().split()
+
+
+def remove_network(client: docker.DockerClient) -> bool:
+    """Remove the lab's network, if it is there."""
+    try:
+        client.networks.get(settings.NAME).remove()
+    except NotFound:
+        return False
+    except APIError as error:
+        raise HarnessError(
+            f"the network {settings.NAME} is still used by containers that are not the lab's: {error.explanation}"
+        ) from error
+    return True

@@ -1,0 +1,54 @@
+"""Which target a command means, and what the cloud targets need to know of the cloud."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from harness.cloud.target import CloudOptions
+from harness.deployment import State, state_root
+from harness.errors import HarnessError
+
+LAB_CLOUD = "registry-lab"
+
+
+class Target(StrEnum):
+    """Where to deploy."""
+
+    local = "local"
+    lab = "lab"
+    cloud = "cloud"
+
+
+def chosen_target(target: Target | None, os_cloud: str | None, name: str) -> Target:
+    """The one that is named; else the cloud that is; else where the deployment of that name is; else here."""
+    if target is not None:
+        return target
+    if os_cloud or os.environ.get("OS_AUTH_URL"):
+        return Target.cloud
+    found = State(name).load()
+    return Target(found.target) if found else Target.local
+
+
+def refuse_other_target(name: str, chosen: Target) -> None:
+    """Raise HarnessError when that name is taken by a deployment on another target."""
+    found = State(name).load()
+    if found is not None and found.target != chosen.value:
+        raise HarnessError(
+            f'"{name}" is deployed on the target {found.target}: destroy that first, or use another --name'
+        )
+
+
+def cloud_options(target: Target, os_cloud: str | None, name: str, **more: Any) -> CloudOptions:
+    """The options of a cloud or of the lab, whose clouds.yaml lies with the lab's own state."""
+    if target is Target.lab:
+        return CloudOptions(cloud=LAB_CLOUD, clouds_file=lab_clouds_file(), name=name, target=target.value, **more)
+    return CloudOptions(cloud=os_cloud, name=name, target=target.value, **more)
+
+
+def lab_clouds_file() -> Path:
+    """Written by `tox -e lab -- up`."""
+    path = state_root() / "lab" / "clouds.yaml"
+    if not path.exists():
+        raise HarnessError("the lab is not up: run `tox -e lab -- up`")
+    return path
