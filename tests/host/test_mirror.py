@@ -1,5 +1,7 @@
 """The mirror on :443: pulls through, takes no pushes, answers only for the registry it mirrors."""
 
+import secrets
+
 import pytest
 
 from tests.support.oci import OciClient
@@ -37,10 +39,11 @@ def test_refuses_writes(mirror: OciClient, method: str, path: str) -> None:
 
 
 def test_catalog_lists_what_was_pulled(mirror: OciClient, upstream: Upstream) -> None:
-    upstream.push("library/listed", "1", [1000])
-    assert "library/listed" not in mirror.catalog()
-    mirror.pull("library/listed", "1")
-    assert "library/listed" in mirror.catalog()
+    repo = f"library/listed-{secrets.token_hex(4)}"
+    upstream.push(repo, "1", [1000])
+    assert repo not in mirror.catalog()
+    mirror.pull(repo, "1")
+    assert repo in mirror.catalog()
 
 
 @pytest.mark.parametrize("namespace", ["docker.io", f"{NAME}:5000"])

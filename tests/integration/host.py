@@ -8,6 +8,7 @@ from typing import Any
 
 from docker.models.containers import Container
 
+from harness.errors import HarnessError
 from harness.hot.environment import Environment, Given
 from harness.hot.parameters import resolve_parameters
 from harness.hot.template import load_template
@@ -27,6 +28,8 @@ from tests.support.oci import OciClient
 REDIS, REGISTRY, EDGE, PROXY = SERVICES = (
     "docker-redis", "docker-registry", "docker-registry-edge", "docker-registry-proxy",
 )
+# The unit that makes the network, and firewall rules: here testcontainers makes it.
+NETWORK = "registry-network"
 MIRROR_PORT, REGISTRY_PORT = 8443, 5443
 DEADLINE_S = 45
 ENVIRONMENT = "/etc/docker-registry/environment"
@@ -162,7 +165,7 @@ class Host:
     def _start(self, name: str) -> None:
         """What systemd does to start a unit, short of supervising it."""
         unit = self.units[name]
-        if name in self._done or name in self.engine.containers:
+        if name in {*self._done, *self.engine.containers, NETWORK}:
             return
         # A start by hand does not wait for an earlier crash.
         self.exec("rm", "-f", f"/run/registry/backoff/{name}")
@@ -176,7 +179,8 @@ class Host:
         """A probe: a real request to the service, from where its clients are."""
         container = self.container(service)
         container.reload()
-        assert container.status == "running", f"{service} is {container.status}: {self.log(service)[-1000:]}"
+        if container.status != "running":
+            raise HarnessError(f"{service} is {container.status}: {self.log(service)[:1000]}")
         if service == REDIS:
             said = self.engine.answer(["exec", REDIS, "redis-cli", "ping"])
             return None if said.out == "PONG\n" else said.out + said.err

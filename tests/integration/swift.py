@@ -44,6 +44,9 @@ class Swift:
                 "REGION": REGION, "PUBLIC_HOST": ALIAS,
             },
             ports=[KEYSTONE_PORT, SWIFT_PORT],
+            # It talks to itself by the name that its catalog has.
+            network=this_run.network("outside"),
+            network_aliases=[ALIAS],
         ).start()
         self.session = requests.Session()
         self.session.trust_env = False

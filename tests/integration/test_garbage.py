@@ -4,8 +4,6 @@ import secrets
 import threading
 from collections.abc import Iterator
 
-import pytest
-
 from harness.transfer import Result
 from harness.waiting import wait_until
 from tests.integration.client import PushClient, digest
@@ -140,14 +138,13 @@ def in_flight(host: Host) -> str:
 
 
 def test_one_at_a_time(filesystem_host: Host) -> None:
-    script = 'exec 9> /run/registry/gc.lock; flock 9; GC_QUIET=0 /opt/registry/registry-gc'
+    script = 'exec 9> /run/registry/gc.lock; flock 9; GC_QUIET=0 /opt/registry/registry-gc || exit'
     result = filesystem_host.exec("bash", "-c", script)
     assert (result.code, result.err) == (1, "error: another garbage collection is running\n")
 
 
-@pytest.mark.parametrize("quiet", ["30"])
-def test_waits_for_a_pause(filesystem_host: Host, quiet: str) -> None:
+def test_waits_for_a_pause(filesystem_host: Host) -> None:
     filesystem_host.registry.push("garbage/recent", "1", [1000])
-    result = collect(filesystem_host, GC_QUIET=quiet, GC_PATIENCE="0")
+    result = collect(filesystem_host, GC_QUIET="30", GC_PATIENCE="0")
     assert result.code == 1
-    assert f"pushes have not paused for {quiet} s" in result.err
+    assert "pushes have not paused for 30 s" in result.err

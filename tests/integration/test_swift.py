@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
+from harness.swift import ALIAS
 from tests.integration.client import PushClient
 from tests.integration.conftest import MakeHost
 from tests.integration.host import EDGE, REDIS, REGISTRY, REGISTRY_PORT, Host
@@ -17,13 +18,13 @@ from tests.support.oci import Blob, Layer
 CONTAINER = "docker_registry"
 BLOBS = "files/docker/registry/v2/blobs/sha256"
 GIGABYTE = 1 << 30
-# Keystone takes up to 72 bytes.
+# Keystone takes up to 72 bytes of password. Swift itself fails for users with a name beyond Latin-1.
 HOSTILE_LOGINS = (
     ("it's", "it's \"quoted\" ''\"'\"''"),
     ("a b", "  two  spaces  "),
     ("$HOME", "$(id) ${HOME} `id` %h %% $$"),
     ("back\\slash", "\\back\\n\\slash\\"),
-    ("ünï 漢字", "pässwörd 漢字 😀 {a: [b], *c, &d, # e}"),
+    ("ünï", "pässwörd 漢字 😀 {a: [b], *c, &d, # e}"),
 )
 
 
@@ -65,8 +66,8 @@ def test_gigabyte(swift_host: Host, swift: Swift) -> None:
     for service in (REGISTRY, EDGE):
         swift_host.container(service).reload()
         assert swift_host.container(service).attrs["State"]["OOMKilled"] is False
-        # Nor on the disk in between: the root file systems are read-only, /tmp is memory.
-        assert swift_host.container(service).diff() in (None, [])
+        # Nor can they hold it on the disk in between.
+        assert swift_host.container(service).attrs["HostConfig"]["ReadonlyRootfs"] is True
 
 
 @pytest.fixture(scope="module")
@@ -117,36 +118,38 @@ def test_no_redirect_by_default(swift_host: Host) -> None:
 def test_hostile_logins_reach_swift(swift_host: Host, swift: Swift, username: str, password: str) -> None:
     """From the parameter through the environment file, --env-file, YAML and JSON, without a character changed."""
     swift.add_user(username, password)
-    with swift_host.changed(os_username=username, os_password=password):
+    try:
+        with swift_host.changed(os_username=username, os_password=password):
+            swift_host.restart(REGISTRY)
+            image = swift_host.registry.push("team/hostile", "1", [1000])
+            swift_host.registry.pull("team/hostile", image.digest)
+    finally:
         swift_host.restart(REGISTRY)
-        image = swift_host.registry.push("team/hostile", "1", [1000])
-        swift_host.registry.pull("team/hostile", image.digest)
-    swift_host.restart(REGISTRY)
 
 
 WRONG = {
     "password": (
         {"os_password": "wrong"},
-        "error: Swift: http://swift:5000/v3 refuses user 'registry' (HTTP 401): "
+        f"error: Swift: http://{ALIAS}:5000/v3 refuses user 'registry' (HTTP 401): "
         "check os_username, os_password, the project and the domains\n",
     ),
     "user": (
         {"os_username": "no'body"},
-        "error: Swift: http://swift:5000/v3 refuses user 'no'body' (HTTP 401): "
+        f"error: Swift: http://{ALIAS}:5000/v3 refuses user 'no'body' (HTTP 401): "
         "check os_username, os_password, the project and the domains\n",
     ),
     "project": (
         {"os_project_name": "none"},
-        "error: Swift: http://swift:5000/v3 refuses user 'registry' (HTTP 401): "
+        f"error: Swift: http://{ALIAS}:5000/v3 refuses user 'registry' (HTTP 401): "
         "check os_username, os_password, the project and the domains\n",
     ),
     "host": (
-        {"os_authurl": "http://swift:5999"},
-        "error: Swift: os_authurl http://swift:5999/v3 cannot be reached from this host\n",
+        {"os_authurl": f"http://{ALIAS}:5999"},
+        f"error: Swift: os_authurl http://{ALIAS}:5999/v3 cannot be reached from this host\n",
     ),
     "service": (
-        {"os_authurl": "http://swift:8080/v3"},
-        "error: Swift: os_authurl http://swift:8080/v3 answers HTTP 412 to a request for a token: "
+        {"os_authurl": f"http://{ALIAS}:8080/v3"},
+        f"error: Swift: os_authurl http://{ALIAS}:8080/v3 answers HTTP 400 to a request for a token: "
         "is it Keystone's public endpoint?\n",
     ),
 }
@@ -163,7 +166,7 @@ def test_check_swift_says_what_is_wrong(swift_host: Host, wrong: str) -> None:
 
 @pytest.mark.parametrize("suffix", ["", "/", "/v3", "/v3/", "/v2.0", "/v2"])
 def test_every_form_of_the_auth_url(swift_host: Host, suffix: str) -> None:
-    with swift_host.changed(os_authurl=f"http://swift:5000{suffix}"):
+    with swift_host.changed(os_authurl=f"http://{ALIAS}:5000{suffix}"):
         assert swift_host.exec("/opt/registry/check-swift").code == 0
 
 

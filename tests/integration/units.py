@@ -7,8 +7,6 @@ from graphlib import TopologicalSorter
 
 from harness.hot.userdata import UNIT_DIRECTORY, HostFile
 
-# Made by testcontainers, or the engine itself.
-NOT_HERE = frozenset({"registry-network", "docker"})
 _SETTING = re.compile(r"(\w+)=(.*)")
 
 
@@ -22,7 +20,7 @@ class Unit:
     def words(self, setting: str) -> set[str]:
         """The services in a setting that is a list of units, without `.service`."""
         names = " ".join(self.settings.get(setting, ())).split()
-        return {name.removesuffix(".service") for name in names if name.endswith(".service")} - NOT_HERE
+        return {name.removesuffix(".service") for name in names if name.endswith(".service")}
 
     @property
     def oneshot(self) -> bool:
@@ -57,7 +55,9 @@ def _add_needed(units: Mapping[str, Unit], wanted: Iterable[str], needed: set[st
     for name in wanted:
         if name not in needed:
             needed.add(name)
-            _add_needed(units, units[name].words("Requires") | units[name].words("Wants"), needed)
+            more = units[name].words("Requires") | units[name].words("Wants")
+            # The engine's own unit is none of the host's files.
+            _add_needed(units, more & units.keys(), needed)
 
 
 def _settings(text: str) -> dict[str, tuple[str, ...]]:

@@ -27,8 +27,8 @@ _FOLDER = "/srv/tokens"
 class TokenServer:
     """A running token server. Get one from `TokenServer.start`."""
 
-    def __init__(self, container: Container, certificate: bytes) -> None:
-        self.container, self.certificate = container, certificate
+    def __init__(self, client: docker.DockerClient, container: Container, certificate: bytes) -> None:
+        self.client, self.container, self.certificate = client, container, certificate
 
     @classmethod
     def start(
@@ -55,13 +55,21 @@ class TokenServer:
             f"{_FOLDER}/settings.json": (json.dumps(settings).encode(), 0o600),
         }))
         container.start()
-        server = cls(container, certificate)
+        server = cls(client, container, certificate)
         wait_until(lambda: None if "listening" in server.log() else "silent", 20, name, log=server.log)
         return server
 
     def log(self) -> str:
         """One line a request: status, user, scopes."""
         return bytes(self.container.logs()).decode(errors="replace")
+
+    def rename(self, alias: str) -> None:
+        """Reachable under this name only."""
+        self.container.reload()
+        (name,) = self.container.attrs["NetworkSettings"]["Networks"]
+        network = self.client.networks.get(name)
+        network.disconnect(self.container)
+        network.connect(self.container, aliases=[alias])
 
     def remove(self) -> None:
         """Remove its container and its anonymous volumes."""

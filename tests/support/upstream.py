@@ -125,6 +125,11 @@ class Upstream:
         lines = self._tokens.log().splitlines() if self._tokens else []
         return [line for line in lines if line.split(" ")[0] in ("token", "refused", "anonymous")]
 
+    def name_token_service(self, name: str) -> None:
+        """Give its token service this name, on its network, instead of the ones before."""
+        assert self._tokens is not None
+        self._tokens.rename(name)
+
     def requests(self, since: datetime | None = None) -> list[Request]:
         """What it has been asked for, in order; `since` takes a `datetime.now(UTC)` of before."""
         log = bytes(self._front.container.logs(since=since.timestamp() if since else None, stderr=False))

@@ -1,0 +1,122 @@
+"""Real clients, configured by what `client-config` prints: Docker, Podman, Skopeo."""
+
+from dataclasses import replace
+
+import pytest
+from testinfra.host import Host
+
+from harness.client import configure, image_digest
+from harness.clientconfig import client_configuration
+from harness.errors import HarnessError
+from harness.machine import Machine
+from tests.host.journal import journal
+from tests.host.targets import Target
+from tests.support.oci import ImageRef, OciClient
+from tests.support.upstream import Upstream
+
+
+def log_in(machine: Machine, target: Target, kind: str, password: str) -> None:
+    """Run the login that client-config prints, typing the password at a terminal as a person would."""
+    there = f"https://{target.fqdn}"
+    deployment = replace(target.deployment, mirror_url=there, registry_url=f"{there}:5000")
+    (line,) = (line for line in client_configuration(kind, deployment).splitlines() if " login " in line)
+    machine.exec(["script", "-qec", line, "/dev/null"], input=f"{password}\n".encode(), timeout=30)
+
+
+@pytest.fixture(scope="module")
+def machine(target: Target) -> Machine:
+    """A Docker host that uses the mirror and is logged in at the registry, with Docker and with Podman."""
+    machine = target.client("client")
+    configure(machine, "podman", target.deployment, target.fqdn)
+    for kind in ("docker", "podman"):
+        log_in(machine, target, kind, target.deployment.password)
+    return machine
+
+
+@pytest.fixture(scope="module")
+def image(upstream: Upstream) -> ImageRef:
+    """An image of the upstream that only the first test pulls for the first time."""
+    return upstream.push("library/for-clients", "1", [300_000, 5_000_000])
+
+
+@pytest.fixture(scope="module")
+def pushed(machine: Machine, target: Target, image: ImageRef) -> str:
+    """The same image, pulled and pushed to the registry with Docker; its name there."""
+    name = f"{target.fqdn}:5000/clients/docker:1"
+    machine.exec(["docker", "pull", "--quiet", "for-clients:1"])
+    machine.exec(["docker", "tag", "for-clients:1", name])
+    machine.exec(["docker", "push", "--quiet", name])
+    return name
+
+
+def test_docker_pulls_through_the_mirror(machine: Machine, host: Host, upstream: Upstream, image: ImageRef) -> None:
+    """On the word of the mirror and of its upstream: Docker itself would go on to Docker Hub without a sound."""
+    since = journal(host)
+    machine.exec(["docker", "pull", "for-clients:1"])
+    assert image_digest(machine, "for-clients:1") == image.digest
+    seen = [line for line in since.lines("docker-registry-edge", "docker/") if line.startswith("mirror ")]
+    assert any("/v2/library/for-clients/manifests/1 200" in line for line in seen)
+    for blob in image.blobs:
+        assert any(f"/blobs/{blob.digest} 200" in line for line in seen)
+        assert upstream.blob_fetches(blob.digest) > 0
+
+
+def test_another_store_pulls_without_upstream(machine: Machine, host: Host, upstream: Upstream, image: ImageRef) -> None:
+    """Podman has a store of its own; what Docker pulled before comes from the cache."""
+    machine.exec(["docker", "pull", "--quiet", "for-clients:1"])
+    before, since = upstream.blob_fetches(), journal(host)
+    machine.exec(["podman", "pull", "--quiet", "docker.io/library/for-clients:1"])
+    digest = machine.exec(["podman", "image", "inspect", "--format", "{{.Digest}}", "for-clients:1"]).out.strip()
+    assert digest == image.digest
+    assert since.lines("docker-registry-edge", f"/v2/library/for-clients/blobs/{image.layers[0].digest} 200")
+    assert upstream.blob_fetches() == before
+
+
+def test_docker_pushes_and_podman_pulls(machine: Machine, registry: OciClient, pushed: str, image: ImageRef) -> None:
+    assert registry.pull("clients/docker", "1").layers
+    machine.exec(["podman", "pull", "--quiet", pushed])
+    layers = machine.exec(["podman", "image", "inspect", "--format", "{{.RootFS.Layers}}", pushed]).out
+    assert all(layer.digest in layers for layer in image.layers)
+
+
+def test_podman_pushes_and_docker_pulls(machine: Machine, target: Target, registry: OciClient, pushed: str) -> None:
+    name = f"{target.fqdn}:5000/clients/podman:1"
+    machine.exec(["podman", "pull", "--quiet", pushed])
+    machine.exec(["podman", "tag", pushed, name])
+    machine.exec(["podman", "push", "--quiet", name])
+    registry.pull("clients/podman", "1")
+    machine.exec(["docker", "pull", "--quiet", name])
+
+
+def test_skopeo_copies(machine: Machine, target: Target, registry: OciClient, pushed: str) -> None:
+    copy = f"{target.fqdn}:5000/clients/skopeo:1"
+    machine.exec(["skopeo", "copy", "--quiet", f"docker://{pushed}", f"docker://{copy}"])
+    assert registry.pull("clients/skopeo", "1").digest == registry.manifest("clients/docker", "1").digest
+
+
+def test_skopeo_reads_through_the_mirror(machine: Machine, image: ImageRef) -> None:
+    command = ["skopeo", "inspect", "--format", "{{.Digest}}", "docker://docker.io/library/for-clients:1"]
+    assert machine.exec(command).out.strip() == image.digest
+
+
+def test_push_to_the_mirror_is_refused(machine: Machine, target: Target, pushed: str) -> None:
+    name = f"{target.fqdn}/library/pushed:1"
+    machine.exec(["docker", "tag", pushed, name])
+    with pytest.raises(HarnessError, match="this is a pull-through mirror: push to port 5000"):
+        machine.exec(["docker", "push", name])
+
+
+def test_wrong_password_is_refused(machine: Machine, target: Target) -> None:
+    command = ["docker", "login", "-u", target.deployment.registry_username, "--password-stdin", f"{target.fqdn}:5000"]
+    assert "unauthorized" in machine.exec(command, input=b"wrong", check=False).err
+    log_in(machine, target, "docker", target.deployment.password)
+
+
+def test_pull_without_login_is_refused(machine: Machine, pushed: str) -> None:
+    pull = machine.exec(["env", "DOCKER_CONFIG=/nowhere", "docker", "pull", pushed], check=False)
+    assert "authentication required" in pull.err or "no basic auth credentials" in pull.err
+
+
+def test_client_without_the_ca_refuses_the_host(machine: Machine, pushed: str) -> None:
+    command = ["skopeo", "inspect", "--cert-dir", "/var/empty", f"docker://{pushed}"]
+    assert "certificate signed by unknown authority" in machine.exec(command, check=False).err

@@ -1,0 +1,50 @@
+"""The cache's disk is full: pulls go on or fail clearly, and all is well once there is space."""
+
+from collections.abc import Iterator
+
+import pytest
+import requests
+from testinfra.host import Host
+
+from harness.waiting import wait_until
+from tests.host.targets import Target
+from tests.host.waits import wait_until_working
+from tests.support.oci import DigestError, OciClient
+from tests.support.upstream import Upstream
+
+CACHE = "/var/lib/registry/proxy"
+OPTIONS = "mode=700,uid=65532,gid=65532"
+
+
+@pytest.fixture
+def small_cache(target: Target, host: Host) -> Iterator[None]:
+    """A cache of 4 MB in the place of the real one."""
+    host.check_output(f"mount -t tmpfs -o size=4m,{OPTIONS} tmpfs {CACHE}")
+    host.check_output("systemctl restart docker-registry-proxy")
+    wait_until_working(target)
+    yield
+    host.check_output(f"systemctl stop docker-registry-proxy && umount {CACHE} && systemctl start docker-registry-proxy")
+    wait_until_working(target)
+
+
+@pytest.mark.usefixtures("small_cache")
+def test_full_cache(host: Host, mirror: OciClient, upstream: Upstream) -> None:
+    small = upstream.push("library/small", "1", [100_000])
+    large = upstream.push("library/large", "1", [12_000_000])
+    assert mirror.pull("library/small", "1").digest == small.digest
+    try:
+        assert mirror.pull("library/large", "1").digest == large.digest
+    except (AssertionError, requests.RequestException) as error:
+        # Never the wrong bytes.
+        assert not isinstance(error, DigestError)
+        print(error)
+    assert mirror.pull("library/small", "1").digest == small.digest
+    host.check_output(f"mount -o remount,size=64m {CACHE}")
+    wait_until(lambda: complete(mirror), 20, "a complete pull once there is space")
+    assert host.check_output("systemctl is-active docker-registry-proxy") == "active"
+
+
+def complete(mirror: OciClient) -> str | None:
+    """A probe: pulled, every byte verified."""
+    mirror.pull("library/large", "1")
+    return None

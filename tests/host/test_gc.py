@@ -1,0 +1,119 @@
+"""Garbage collection of the push registry: what is deleted goes, what is being pushed stays."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pytest
+from requests import Response
+from testinfra.host import Host
+
+from harness.waiting import wait_until
+from tests.host.journal import journal
+from tests.host.targets import Target
+from tests.support.oci import ImageRef, OciClient
+
+DROP_IN = "/run/systemd/system/registry-gc.service.d/test.conf"
+CHUNK = 1 << 20
+READ_ONLY = "the registry is starting, has failed or collects garbage"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def impatient(target: Target, host: Host) -> Iterator[None]:
+    """Garbage collection that waits for a second without pushes, not for five minutes."""
+    host.check_output(f"mkdir -p $(dirname {DROP_IN})")
+    target.write(DROP_IN, b"[Service]\nEnvironment=GC_QUIET=1 GC_PATIENCE=5\n")
+    host.check_output("systemctl daemon-reload")
+    yield
+    host.check_output(f"rm -r $(dirname {DROP_IN}) && systemctl daemon-reload && systemctl reset-failed registry-gc")
+
+
+def stored(host: Host, image: ImageRef) -> list[str]:
+    """The layers of an image that are still in the store of the push registry."""
+    digests = (layer.digest.split(":")[1] for layer in image.layers)
+    path = "/var/lib/registry/push/docker/registry/v2/blobs/sha256/{}/{}/data"
+    return [digest for digest in digests if host.file(path.format(digest[:2], digest)).exists]
+
+
+def test_deleted_image_is_gone_and_can_be_pushed_again(host: Host, registry: OciClient) -> None:
+    kept = registry.push("gc/kept", "1", [30_000])
+    deleted = registry.push("gc/deleted", "1", [40_000, 50_000])
+    registry.pull("gc/deleted", "1")
+    registry.delete("gc/deleted", deleted.digest)
+    assert len(stored(host, deleted)) == 2
+    host.check_output("systemctl start registry-gc")
+    assert stored(host, deleted) == []
+    for blob in deleted.layers:
+        registry.expect(404, "HEAD", f"/v2/gc/deleted/blobs/{blob.digest}")
+    assert registry.pull("gc/kept", "1").digest == kept.digest
+    # A descriptor left in the cache would let the registry believe that it has the blobs.
+    assert registry.push("gc/deleted", "1", [40_000, 50_000]).digest == deleted.digest
+    assert registry.pull("gc/deleted", "1").layers == deleted.layers
+
+
+def test_pushes_are_refused_while_it_collects(host: Host, registry: OciClient) -> None:
+    image = registry.push("gc/meanwhile", "1", [1000])
+    refused: list[Response] = []
+
+    def probe() -> str | None:
+        answer = registry.request("POST", "/v2/gc/refused/blobs/uploads/")
+        if answer.status_code == 503:
+            refused.append(answer)
+            assert registry.pull("gc/meanwhile", "1").digest == image.digest
+            return None
+        # Each try is a push, for which the collection would wait.
+        return f"POST answers {answer.status_code}"
+
+    with ThreadPoolExecutor(1) as background:
+        collecting = background.submit(host.check_output, "systemctl start registry-gc")
+        wait_until(lambda: None if host.file("/run/registry/gc/read-only").exists else "not yet", 10, "a collection")
+        wait_until(probe, 5, "a refused push", poll_s=0.02)
+        collecting.result(60)
+    assert int(refused[0].headers["Retry-After"]) > 0
+    assert READ_ONLY in refused[0].json()["errors"][0]["message"]
+    registry.push("gc/afterwards", "1", [1000])
+
+
+class SlowBody:
+    """An upload that stops in the middle until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.half_sent, self.go_on = threading.Event(), threading.Event()
+
+    def __len__(self) -> int:
+        return 2 * CHUNK
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield bytes(CHUNK)
+        self.half_sent.set()
+        self.go_on.wait(60)
+        yield bytes(CHUNK)
+
+
+def test_never_during_a_push(host: Host, registry: OciClient) -> None:
+    body, since, location = SlowBody(), journal(host), registry.start_upload("gc/slow")
+    with ThreadPoolExecutor(1) as background:
+        upload = background.submit(partial(registry.request, "PATCH", location, data=body))
+        try:
+            assert body.half_sent.wait(10)
+            assert host.run("systemctl start registry-gc").failed
+            assert not host.file("/run/registry/gc/read-only").exists
+        finally:
+            body.go_on.set()
+        assert upload.result(30).status_code == 202
+    assert since.lines("registry-gc", "error: ") == [
+        "error: pushes have not paused for 1 s: nothing was collected, the timer tries again"
+    ]
+    host.check_output("systemctl start registry-gc")
+    assert "garbage collected" in since.lines("registry-gc")
+
+
+def test_a_killed_collection_does_not_leave_the_registry_read_only(host: Host, registry: OciClient) -> None:
+    with ThreadPoolExecutor(1) as background:
+        collecting = background.submit(host.run, "systemctl start registry-gc")
+        wait_until(lambda: None if host.file("/run/registry/gc/read-only").exists else "not yet", 10, "a collection")
+        host.check_output("systemctl kill --signal KILL registry-gc")
+        assert collecting.result(60).failed
+    assert host.run("docker inspect docker-registry-gc").failed, "nothing sweeps any more"
+    registry.push("gc/after-kill", "1", [1000])

@@ -1,0 +1,85 @@
+"""A reboot at the worst moment: the upstream is away, the certificate is the user's own. Nothing is lost."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from testinfra.host import Host
+
+from tests.host.certs import FOLDER, current_pair, own_authority, put, restored, serials, wait_for
+from tests.host.targets import METADATA, Target
+from tests.support.certificates import Pair
+from tests.support.oci import ImageRef, OciClient
+from tests.support.upstream import Upstream
+
+# Files that must be the same afterwards.
+LASTING = f"{FOLDER}/* {FOLDER}/.generated /var/lib/registry/http-secret /etc/docker-registry/environment"
+
+
+@dataclass(frozen=True)
+class Before:
+    """What there was before the reboot."""
+
+    pushed: ImageRef
+    cached: ImageRef
+    pair: Pair
+    sums: str
+    boot: str
+
+
+@pytest.fixture(scope="module")
+def before(target: Target, host: Host, upstream: Upstream) -> Iterator[Before]:
+    """Rebooted once for all tests here."""
+    pushed = target.registry().push("reboot/pushed", "1", [10_000, 2_000_000])
+    upstream.push("library/reboot", "1", [10_000, 2_000_000])
+    cached = target.mirror().pull("library/reboot", "1")
+    pair = own_authority(host).issue(["localhost"])
+    with restored(target):
+        put(target, pair)
+        wait_for(target, pair)
+        facts = Before(pushed, cached, pair, host.check_output(f"sha256sum {LASTING}"), boot_time(host))
+        upstream.stop()
+        try:
+            target.reboot()
+            yield facts
+        finally:
+            upstream.start_again()
+
+
+def boot_time(host: Host) -> str:
+    return str(host.check_output("stat -c %%Y /proc/1"))
+
+
+def test_it_was_a_reboot_and_everything_is_up(host: Host, before: Before) -> None:
+    assert boot_time(host) != before.boot
+    assert host.check_output("systemctl list-units --failed --plain --no-legend") == ""
+    assert host.check_output("systemctl is-active docker-registry-host.target registry-certs.path") == "active\nactive"
+
+
+def test_pushed_image_is_there(registry: OciClient, before: Before) -> None:
+    assert registry.pull("reboot/pushed", "1").layers == before.pushed.layers
+
+
+def test_cached_image_is_there_although_the_upstream_was_away(mirror: OciClient, before: Before) -> None:
+    assert mirror.pull("library/reboot", "1").digest == before.cached.digest
+    assert mirror.pull("library/reboot", before.cached.digest).layers == before.cached.layers
+    assert "library/reboot" in mirror.catalog()
+
+
+def test_nothing_was_made_anew(host: Host, before: Before) -> None:
+    assert host.check_output(f"sha256sum {LASTING}") == before.sums
+
+
+def test_own_certificate_still_serves(target: Target, host: Host, before: Before) -> None:
+    host.check_output("systemctl start gen-cert-key")
+    assert current_pair(host) == before.pair
+    assert serials(target) == {before.pair.serial}
+
+
+def test_pushes_work(registry: OciClient, before: Before) -> None:
+    assert registry.push("reboot/after", "1", [10_000]).digest != before.pushed.digest
+
+
+@pytest.mark.usefixtures("before")
+def test_metadata_is_closed_again(host: Host) -> None:
+    assert METADATA in host.check_output("iptables -S DOCKER-USER")

@@ -1,0 +1,73 @@
+"""What client-config prints: every file in it parses as what it claims to be, and names both addresses."""
+
+import json
+import re
+import tomllib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.clientconfig import CLIENTS, client_configuration
+from harness.deployment import Deployment
+
+DEPLOYMENT = Deployment(
+    target="local",
+    name="docker_registry",
+    mirror_url="https://mirror.example.com:8443",
+    registry_url="https://mirror.example.com:5000",
+    ca_file="/state/ca.crt",
+    registry_username="docker",
+    password_file="/state/password",
+)
+PARSERS: dict[str, Callable[[str], Any]] = {
+    ".json": json.loads,
+    ".toml": tomllib.loads,
+    ".conf": tomllib.loads,
+    ".yaml": yaml.safe_load,
+}
+
+
+def files(client: str) -> dict[str, Any]:
+    """The files that the printed commands write, parsed, by path."""
+    text = client_configuration(client, DEPLOYMENT)
+    found = re.findall(r"^cat > (\S+) <<'END'\n(.*?)^END$", text, re.MULTILINE | re.DOTALL)
+    return {path: PARSERS[path[path.rindex(".") :]](content) for path, content in found}
+
+
+@pytest.mark.parametrize("client", list(CLIENTS))
+def test_every_file_parses(client: str) -> None:
+    found = files(client)
+    assert found
+    assert all(found.values())
+
+
+@pytest.mark.parametrize("client", list(CLIENTS))
+def test_names_both_addresses_the_ca_and_the_user(client: str) -> None:
+    text = client_configuration(client, DEPLOYMENT)
+    for needed in ("mirror.example.com:8443", "mirror.example.com:5000", "/state/ca.crt", "docker"):
+        assert needed in text
+
+
+def test_docker() -> None:
+    assert files("docker") == {"/etc/docker/daemon.json": {"registry-mirrors": ["https://mirror.example.com:8443"]}}
+
+
+def test_containerd_falls_back_to_docker_hub() -> None:
+    hosts = files("containerd")["/etc/containerd/certs.d/docker.io/hosts.toml"]
+    assert hosts["server"] == "https://registry-1.docker.io"
+    assert hosts["host"]["https://mirror.example.com:8443"]["capabilities"] == ["pull", "resolve"]
+
+
+def test_podman_mirrors_docker_hub() -> None:
+    (conf,) = files("podman").values()
+    (registry,) = conf["registry"]
+    assert registry["prefix"] == "docker.io"
+    assert registry["mirror"] == [{"location": "mirror.example.com:8443"}]
+
+
+def test_no_secret_is_printed() -> None:
+    for client in CLIENTS:
+        assert "password_file" not in client_configuration(client, DEPLOYMENT)
+        assert "/state/password" not in client_configuration(client, DEPLOYMENT)
