@@ -16,6 +16,7 @@ from harness.deployment import DEFAULT_NAME, Deployment, current
 from harness.engine import engine
 from harness.errors import HarnessError
 from harness.hot.environment import read_environment
+from harness.lab.commands import app as lab_app
 from harness.options import LocalOptions
 from harness.status import Status, status_of
 from harness.targets import Target, chosen_target, cloud_options, refuse_other_target
@@ -26,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Deploy a Docker registry and pull-through cache, look at it, use it, remove it.",
 )
+app.add_typer(lab_app, name="lab")
 
 
 Name = Annotated[str, typer.Option("--name", help="Name of the deployment, as a stack's name.")]

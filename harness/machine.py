@@ -78,7 +78,7 @@ class Machine:
         try:
             if spec.files:
                 machine.container.put_archive("/", pack(spec.files))
-            machine.container.start()
+            start_container(machine.container, picked=not any(port for _address, port in spec.ports.values()))
         except APIError as error:
             machine.remove()
             raise HarnessError(_refusal(spec, error)) from error
@@ -202,6 +202,17 @@ class Machine:
 
     def _journal(self) -> str:
         return self.exec(["journalctl", "--no-pager", "-n", "20"], check=False, timeout=10).out
+
+
+def start_container(container: Container, picked: bool, tries: int = 3) -> None:
+    """Start it. A free port `picked` by the engine may be taken before it binds it: the next try picks another."""
+    for left in reversed(range(tries)):
+        try:
+            container.start()
+            return
+        except APIError as error:
+            if not (picked and left and "address already in use" in str(error)):
+                raise
 
 
 def _create(client: docker.DockerClient, spec: MachineSpec) -> Container:

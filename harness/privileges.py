@@ -12,6 +12,8 @@ from typing import Any
 import docker
 from docker.errors import DockerException
 
+from harness.throwaway import run_throwaway
+
 # In the order of linux/capability.h: the place is the bit.
 CAPABILITIES = (
     "CHOWN",
@@ -98,10 +100,9 @@ def capabilities_to_drop(probe_output: str) -> tuple[str, ...]:
 def _probe(client: docker.DockerClient, image: str) -> str:
     """Look with a throwaway container in the engine's own process name space, else at this process."""
     try:
-        output = client.containers.run(
-            image, ["-c", _PROBE], entrypoint=["/bin/sh"], pid_mode="host", network_mode="none", remove=True
+        return run_throwaway(
+            client, image, ["-c", _PROBE], entrypoint=["/bin/sh"], pid_mode="host", network_mode="none"
         )
-        return bytes(output).decode()
     except DockerException:
         status, last = Path("/proc/self/status"), Path("/proc/sys/kernel/cap_last_cap")
         return f"{status.read_text()}\nLast: {last.read_text()}" if last.exists() else ""

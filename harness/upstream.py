@@ -8,6 +8,7 @@ from harness.engine import Report, silent
 from harness.images.own import own_image
 from harness.images.service import service_image
 from harness.machine import Machine, MachineSpec
+from harness.throwaway import run_throwaway
 from harness.waiting import wait_until
 
 PORT = 5000
@@ -47,14 +48,14 @@ def limit_rate(client: docker.DockerClient, machine: Machine, megabits: float) -
     Set from a container in the same network name space, as the machine itself has neither tc nor the right to use it.
     """
     shape = f"tc qdisc replace dev eth0 root tbf rate {megabits:g}mbit burst 256kb latency 400ms"
-    client.containers.run(
+    run_throwaway(
+        client,
         own_image(client, "client"),
         ["-c", shape],
         entrypoint=["sh"],
         network_mode=f"container:{machine.name}",
         cap_add=["NET_ADMIN"],
         labels=dict(machine.container.labels),
-        remove=True,
     )
 
 

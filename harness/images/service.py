@@ -10,6 +10,7 @@ from harness.images.base import base_image
 from harness.images.build import INPUTS_LABEL, PROJECT, build, inputs_digest
 from harness.images.pull import Outcome, present, pull
 from harness.images.reference import check_reference
+from harness.throwaway import run_throwaway
 
 Kind = Literal["redis", "registry", "nginx"]
 
@@ -66,8 +67,7 @@ def _build(client: docker.DockerClient, kind: Kind, base: str, digest: str, repo
 
 def _package(client: docker.DockerClient, tag: str) -> str:
     """Name and version of the Debian package in a fallback image."""
-    command = ["cat", PACKAGE_FILE]
-    return bytes(client.containers.run(tag, command, entrypoint=[], remove=True)).decode().strip()
+    return run_throwaway(client, tag, ["cat", PACKAGE_FILE], entrypoint=[]).strip()
 
 
 def _upstream_version(version: str) -> str:

@@ -51,7 +51,7 @@ def _refuse_overlap(network: Any) -> None:
             )
 
 
-def boot(client: docker.DockerClient, image: str, report: Report, cpu_shares: int = _CPU_SHARES) -> Machine:
+def boot(client: docker.DockerClient, image: str, report: Report, cpu_shares: int | None = None) -> Machine:
     """Boot the lab from one of its images; leave no container behind when that fails."""
     report(f"booting {settings.NAME} ({image})")
     endpoint = client.api.create_endpoint_config(ipv4_address=settings.ADDRESS)
@@ -63,7 +63,7 @@ def boot(client: docker.DockerClient, image: str, report: Report, cpu_shares: in
         network=settings.NAME,
         networking_config={settings.NAME: endpoint},
         devices=[f"{device}:{device}:rwm" for device in _devices(client, image)],
-        cpu_shares=cpu_shares,
+        cpu_shares=cpu_shares or _CPU_SHARES,
         detach=True,
         **machine_privileges(client, image),
     )

@@ -1,7 +1,7 @@
 """What is fixed about the lab: names, addresses, what it needs.
 
-The address stands in Keystone's catalog inside the image, so it cannot be chosen when the lab is brought up. Docker's own
-networks never come from there: its default pools are 172.17.0.0 to 172.31.255.255 and 192.168.0.0/16.
+The address stands in Keystone's catalog inside the image, so it cannot be chosen when the lab is brought up. Docker
+itself never takes it: its default pools are 172.17.0.0 to 172.31.255.255 and 192.168.0.0/16.
 """
 
 from harness.deployment import State

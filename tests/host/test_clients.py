@@ -61,7 +61,7 @@ def test_docker_pulls_through_the_mirror(machine: Machine, host: Host, upstream:
         assert upstream.blob_fetches(blob.digest) > 0
 
 
-def test_another_store_pulls_without_upstream(machine: Machine, host: Host, upstream: Upstream, image: ImageRef) -> None:
+def test_another_store_pulls_from_the_cache(machine: Machine, host: Host, upstream: Upstream, image: ImageRef) -> None:
     """Podman has a store of its own; what Docker pulled before comes from the cache."""
     machine.exec(["docker", "pull", "--quiet", "for-clients:1"])
     before, since = upstream.blob_fetches(), journal(host)
@@ -95,7 +95,7 @@ def test_skopeo_copies(machine: Machine, target: Target, registry: OciClient, pu
 
 
 def test_skopeo_reads_through_the_mirror(machine: Machine, image: ImageRef) -> None:
-    command = ["skopeo", "inspect", "--format", "{{.Digest}}", "docker://docker.io/library/for-clients:1"]
+    command = ["skopeo", "inspect", "--no-tags", "--format", "{{.Digest}}", "docker://docker.io/library/for-clients:1"]
     assert machine.exec(command).out.strip() == image.digest
 
 
@@ -107,8 +107,9 @@ def test_push_to_the_mirror_is_refused(machine: Machine, target: Target, pushed:
 
 
 def test_wrong_password_is_refused(machine: Machine, target: Target) -> None:
-    command = ["docker", "login", "-u", target.deployment.registry_username, "--password-stdin", f"{target.fqdn}:5000"]
-    assert "unauthorized" in machine.exec(command, input=b"wrong", check=False).err
+    user, registry = target.deployment.registry_username, f"{target.fqdn}:5000"
+    command = ["docker", "login", "--username", user, "--password-stdin", registry]
+    assert "401 Unauthorized" in machine.exec(command, input=b"wrong", check=False).err
     log_in(machine, target, "docker", target.deployment.password)
 
 

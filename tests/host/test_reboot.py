@@ -47,7 +47,7 @@ def before(target: Target, host: Host, upstream: Upstream) -> Iterator[Before]:
 
 
 def boot_time(host: Host) -> str:
-    return str(host.check_output("stat -c %%Y /proc/1"))
+    return str(host.check_output("stat -c %Y /proc/1"))
 
 
 def test_it_was_a_reboot_and_everything_is_up(host: Host, before: Before) -> None:

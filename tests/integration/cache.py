@@ -19,4 +19,3 @@ def warm(host: Host, image: ImageRef) -> None:
         return looked.out or None
 
     wait_until(probe, _DEADLINE_S, f"{image.name} in the cache")
-

@@ -1,11 +1,13 @@
 """What the tests ask of a registry beyond tests/support/oci.py: TLS itself, and uploads piece by piece."""
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import requests
-import urllib3
+from urllib3 import disable_warnings
+from urllib3.exceptions import InsecureRequestWarning
 
 from tests.support.oci import Blob, OciClient
 
@@ -14,8 +16,8 @@ _TIMEOUT_S = 5
 
 def insecure_get(url: str, wanted: int) -> str | None:
     """A probe: the status of a GET, whoever signed the certificate."""
-    with requests.Session() as session, urllib3.warnings.catch_warnings():
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    with requests.Session() as session, warnings.catch_warnings():
+        disable_warnings(InsecureRequestWarning)
         session.trust_env = False
         status = session.get(url, verify=False, timeout=_TIMEOUT_S).status_code
     return None if status == wanted else f"HTTP {status}"

@@ -12,7 +12,9 @@ import docker
 from docker.errors import APIError, ImageNotFound, NotFound
 from testcontainers.core.container import DockerContainer
 
+from harness.transfer import run
 from tests.integration.docker_run import Surroundings, UnknownArgumentError, container_name, translate
+from tests.integration.run import start
 
 # As `docker run` itself: the engine refused, or the command is none.
 REFUSED, NO_SUCH_COMMAND = 125, 127
@@ -37,8 +39,12 @@ class DockerStandIn:
         self.client, self.around, self.services = client, around, services
         self.containers: dict[str, DockerContainer] = {}
         self._commands: dict[str, Callable[[Sequence[str]], Answer]] = {
-            "run": self._run, "rm": self._rm, "exec": self._exec, "kill": self._kill,
-            "image": self._image, "inspect": self._inspect,
+            "run": self._run,
+            "rm": self._rm,
+            "exec": self._exec,
+            "kill": self._kill,
+            "image": self._image,
+            "inspect": self._inspect,
         }
         self._server: socketserver.BaseServer | None = None
 
@@ -74,7 +80,7 @@ class DockerStandIn:
     def _run(self, arguments: Sequence[str]) -> Answer:
         name, container = container_name(arguments), translate(arguments, self.around)
         self.containers[name] = container
-        container.start()
+        start(container)
         if name in self.services:
             return Answer()
         code = container.wait()
@@ -91,9 +97,9 @@ class DockerStandIn:
         return Answer()
 
     def _exec(self, arguments: Sequence[str]) -> Answer:
-        result = self.containers[arguments[0]].get_wrapped_container().exec_run(list(arguments[1:]), demux=True)
-        out, err = (part or b"" for part in result.output)
-        return Answer(result.exit_code or 0, out.decode(), err.decode())
+        name = str(self.containers[arguments[0]].get_wrapped_container().name)
+        result = run(self.client, name, list(arguments[1:]), None, None)
+        return Answer(result.code, result.out, result.err)
 
     def _kill(self, arguments: Sequence[str]) -> Answer:
         _option, signal, name = arguments

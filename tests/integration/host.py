@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,15 @@ from harness.waiting import wait_until
 from tests.integration.client import PushClient, insecure_get
 from tests.integration.docker_run import Surroundings
 from tests.integration.docker_stand_in import DockerStandIn
-from tests.integration.run import Run
+from tests.integration.run import Run, start
 from tests.integration.units import read_units, start_order
 from tests.support.oci import OciClient
 
 REDIS, REGISTRY, EDGE, PROXY = SERVICES = (
-    "docker-redis", "docker-registry", "docker-registry-edge", "docker-registry-proxy",
+    "docker-redis",
+    "docker-registry",
+    "docker-registry-edge",
+    "docker-registry-proxy",
 )
 # The unit that makes the network, and firewall rules: here testcontainers makes it.
 NETWORK = "registry-network"
@@ -63,7 +67,7 @@ class Host:
         for name in start_order(self.units, services):
             self._start(name)
         for name in services:
-            wait_until(lambda name=name: self._status(name), DEADLINE_S, name, log=lambda name=name: self.log(name))
+            wait_until(partial(self._status, name), DEADLINE_S, name, log=partial(self.log, name))
         return self
 
     def stop(self, service: str) -> None:
@@ -103,6 +107,11 @@ class Host:
         assignments = [f"{name}={value}" for name, value in environment.items()]
         setup = str(self.setup.get_wrapped_container().name)
         return run(self.run.client, setup, ["env", *assignments, *command], None, 120)
+
+    def exec_in(self, service: str, *command: str) -> str:
+        """What a command says inside the container of a service."""
+        answer = self.engine.answer(["exec", service, *command])
+        return answer.out + answer.err
 
     def read(self, path: str) -> str:
         """A file of the host."""
@@ -144,13 +153,17 @@ class Host:
         (shared / "docker").chmod(0o755)
         self.engine.listen(shared / "socket")
         setup = self.run.container(
-            own_image(self.run.client, "host"), f"{self.name}-setup", entrypoint=["sleep"], env={"PATH": _PATH},
-            network=self.network, init=True,
+            own_image(self.run.client, "host"),
+            f"{self.name}-setup",
+            entrypoint=["sleep"],
+            env={"PATH": _PATH},
+            network=self.network,
+            init=True,
         ).with_command(["infinity"])
         for path in (*SHARED, "/setup"):
             (self.root / path.lstrip("/")).mkdir(parents=True, exist_ok=True)
             setup.with_volume_mapping(f"{self.root}{path}", path, "rw")
-        return setup.start()
+        return start(setup)
 
     def _write_environment(self) -> None:
         file = host_files(render(self.values))[ENVIRONMENT]
@@ -182,8 +195,8 @@ class Host:
         if container.status != "running":
             raise HarnessError(f"{service} is {container.status}: {self.log(service)[:1000]}")
         if service == REDIS:
-            said = self.engine.answer(["exec", REDIS, "redis-cli", "ping"])
-            return None if said.out == "PONG\n" else said.out + said.err
+            said = self.exec_in(REDIS, "redis-cli", "ping")
+            return None if said == "PONG\n" else said
         if service == EDGE:
             return insecure_get(f"{self.url(REGISTRY_PORT)}/", 404)
         socket = "/run/registry/sockets/" + ("registry.sock" if service == REGISTRY else "proxy.sock")
@@ -204,5 +217,3 @@ def _values(this_run: Run, parameters: Mapping[str, Any]) -> dict[str, Any]:
     values |= {name: service_image(this_run.client, values[name], kind) for name, kind in IMAGE_PARAMETERS.items()}
     values["registry_password"] = values["registry_password"] or secrets.token_hex(16)
     return values
-
-

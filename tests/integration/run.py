@@ -3,6 +3,7 @@
 import secrets
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,20 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network
 
 from harness.images.own import own_image
-from harness.machine import PROJECT, PROJECT_LABEL, remove_labelled
+from harness.machine import PROJECT, PROJECT_LABEL, Machine, remove_labelled, start_container
 
 LABEL = "org.registry-stack.integration-run"
+
+
+def start(container: DockerContainer) -> DockerContainer:
+    """Start a container; where the engine has picked a port that is taken, again."""
+    try:
+        return container.start()
+    except APIError as error:
+        if "address already in use" not in str(error):
+            raise
+        start_container(container.get_wrapped_container(), picked=True)
+        return container
 
 
 class Run:
@@ -25,15 +37,16 @@ class Run:
         self.client = client
         self.id = secrets.token_hex(3)
         self.prefix = f"integration-{self.id}"
+        self.label = f"{LABEL}={self.id}"
         self.labels = {PROJECT_LABEL: PROJECT, LABEL: self.id}
         # Short: the path of a socket has 107 characters at most.
         self.folder = Path(tempfile.mkdtemp(prefix=f"{self.prefix}-"))
         self.evidence = Path(tempfile.gettempdir()) / f"{self.prefix}-logs"
 
     @property
-    def label(self) -> str:
-        """The label of everything, as a filter."""
-        return f"{LABEL}={self.id}"
+    def _wanted(self) -> dict[str, str | list[str] | bool]:
+        """A filter for all that is ours."""
+        return {"label": self.label}
 
     def network(self, name: str) -> Network:
         """A network of this run."""
@@ -47,7 +60,7 @@ class Run:
 
     def containers(self) -> list[Container]:
         """Every container of this run, running or not."""
-        return list(self.client.containers.list(all=True, filters={"label": self.label}))
+        return list(self.client.containers.list(all=True, filters=self._wanted))
 
     def collect(self, test: str) -> Path:
         """Write the logs and the state of all containers into a folder named after a test."""
@@ -70,19 +83,21 @@ class Run:
             for mount in container.attrs["Mounts"]
             if mount["Type"] == "volume"
         }
+        # One after the other takes long: there are dozens, and the engine waits for the disk each time.
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda container: Machine(self.client, container).remove(), self.containers()))
         remove_labelled(self.client, self.label)
         self._remove_folder()
         assert not self.left(volumes), f"left behind: {', '.join(self.left(volumes))}"
 
     def left(self, volumes: set[str]) -> list[str]:
         """What there still is of this run; `volumes` had no names and so have no labels."""
-        wanted = {"label": self.label}
-        found = [
-            *self.client.containers.list(all=True, filters=wanted),
-            *self.client.networks.list(filters=wanted),
-            *self.client.volumes.list(filters=wanted),
+        return [
+            *(str(one.name) for one in self.containers()),
+            *(str(one.name) for one in self.client.networks.list(filters=self._wanted)),
+            *(str(one.name) for one in self.client.volumes.list(filters=self._wanted)),
+            *(name for name in volumes if self._volume_exists(name)),
         ]
-        return [str(one.name) for one in found] + [name for name in volumes if self._volume_exists(name)]
 
     def _volume_exists(self, name: str) -> bool:
         try:

@@ -14,7 +14,7 @@ from testcontainers.core.network import Network
 from harness.images.own import own_image
 from harness.swift import ALIAS, PROJECT, REGION, USERNAME
 from harness.waiting import wait_until
-from tests.integration.run import Run
+from tests.integration.run import Run, start
 
 KEYSTONE_PORT, SWIFT_PORT = 5000, 8080
 DEADLINE_S = 120
@@ -36,18 +36,22 @@ class Swift:
 
     def __init__(self, this_run: Run) -> None:
         self.password = secrets.token_hex(16)
-        self.container: DockerContainer = this_run.container(
+        container = this_run.container(
             own_image(this_run.client, "swift"),
             "swift",
             env={
-                "SWIFT_USERNAME": USERNAME, "SWIFT_PASSWORD": self.password, "SWIFT_PROJECT": PROJECT,
-                "REGION": REGION, "PUBLIC_HOST": ALIAS,
+                "SWIFT_USERNAME": USERNAME,
+                "SWIFT_PASSWORD": self.password,
+                "SWIFT_PROJECT": PROJECT,
+                "REGION": REGION,
+                "PUBLIC_HOST": ALIAS,
             },
             ports=[KEYSTONE_PORT, SWIFT_PORT],
             # It talks to itself by the name that its catalog has.
             network=this_run.network("outside"),
             network_aliases=[ALIAS],
-        ).start()
+        )
+        self.container: DockerContainer = start(container)
         self.session = requests.Session()
         self.session.trust_env = False
 
@@ -62,9 +66,14 @@ class Swift:
     def parameters(self, container: str, **others: Any) -> dict[str, Any]:
         """The parameters of a host whose images are in this container."""
         return {
-            "storage_driver": "swift", "swift_container": container, "os_username": USERNAME,
-            "os_password": self.password, "os_project_name": PROJECT, "os_region": REGION,
-            "os_authurl": f"http://{ALIAS}:{KEYSTONE_PORT}", **others,
+            "storage_driver": "swift",
+            "swift_container": container,
+            "os_username": USERNAME,
+            "os_password": self.password,
+            "os_project_name": PROJECT,
+            "os_region": REGION,
+            "os_authurl": f"http://{ALIAS}:{KEYSTONE_PORT}",
+            **others,
         }
 
     def s3_parameters(self, bucket: str) -> dict[str, Any]:
@@ -72,8 +81,11 @@ class Swift:
         self._request("PUT", f"{self._account}/{bucket}", self.token)
         access, secret = self._ec2_credential()
         return {
-            "storage_driver": "s3", "s3_endpoint": f"http://{ALIAS}:{SWIFT_PORT}", "s3_bucket": bucket,
-            "s3_access_key": access, "s3_secret_key": secret,
+            "storage_driver": "s3",
+            "s3_endpoint": f"http://{ALIAS}:{SWIFT_PORT}",
+            "s3_bucket": bucket,
+            "s3_access_key": access,
+            "s3_secret_key": secret,
         }
 
     def objects(self, container: str, prefix: str = "") -> list[dict[str, Any]]:
@@ -126,10 +138,12 @@ class Swift:
 
     def _authenticate(self, user: str, password: str, project: str) -> Token:
         identity = {"name": user, "domain": _DOMAIN, "password": password}
-        body = {"auth": {
-            "identity": {"methods": ["password"], "password": {"user": identity}},
-            "scope": {"project": {"name": project, "domain": _DOMAIN}},
-        }}
+        body = {
+            "auth": {
+                "identity": {"methods": ["password"], "password": {"user": identity}},
+                "scope": {"project": {"name": project, "domain": _DOMAIN}},
+            }
+        }
         answer = self._keystone("POST", "/auth/tokens", None, json=body)
         fields = answer.json()["token"]
         return Token(answer.headers["X-Subject-Token"], fields["user"]["id"], fields["project"]["id"])

@@ -3,6 +3,7 @@
 import secrets
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 from harness.transfer import Result
 from harness.waiting import wait_until
@@ -49,12 +50,12 @@ def test_collected_blobs_leave_swift(swift_host: Host, swift: Swift) -> None:
 
 
 def test_only_the_push_registrys_cache_is_forgotten(filesystem_host: Host) -> None:
-    redis = filesystem_host.container(REDIS)
-    redis.exec_run(["redis-cli", "-n", "1", "SET", "of-the-mirror", "1"])
-    redis.exec_run(["redis-cli", "-n", "0", "SET", "of-the-registry", "1"])
+    redis = partial(filesystem_host.exec_in, REDIS, "redis-cli", "-n")
+    redis("1", "SET", "of-the-mirror", "1")
+    redis("0", "SET", "of-the-registry", "1")
     assert collect(filesystem_host).code == 0
-    assert redis.exec_run(["redis-cli", "-n", "1", "GET", "of-the-mirror"]).output.strip() == b"1"
-    assert redis.exec_run(["redis-cli", "-n", "0", "DBSIZE"]).output.strip() == b"0"
+    assert redis("1", "GET", "of-the-mirror") == "1\n"
+    assert redis("0", "DBSIZE") == "0\n"
 
 
 def test_collects_without_redis(filesystem_host: Host) -> None:
@@ -73,7 +74,9 @@ def test_pushes_are_refused_meanwhile(filesystem_host: Host) -> None:
     filesystem_host.exec("touch", FLAG)
     try:
         for method, path in (
-            ("POST", "blobs/uploads/"), ("PUT", "manifests/1"), ("PATCH", "blobs/uploads/x"),
+            ("POST", "blobs/uploads/"),
+            ("PUT", "manifests/1"),
+            ("PATCH", "blobs/uploads/x"),
             ("DELETE", f"manifests/{image.digest}"),
         ):
             answer = registry.expect(503, method, f"/v2/garbage/meanwhile/{path}")
@@ -132,13 +135,14 @@ def in_flight(host: Host) -> str:
     """The push registry's own count of requests that are not over."""
     metrics = host.exec("curl", "-sf", "http://docker-registry:5001/metrics").out
     return "\n".join(
-        line for line in metrics.splitlines()
+        line
+        for line in metrics.splitlines()
         if line.startswith("registry_http_in_flight_requests") and not line.endswith(" 0")
     )
 
 
 def test_one_at_a_time(filesystem_host: Host) -> None:
-    script = 'exec 9> /run/registry/gc.lock; flock 9; GC_QUIET=0 /opt/registry/registry-gc || exit'
+    script = "exec 9> /run/registry/gc.lock; flock 9; GC_QUIET=0 /opt/registry/registry-gc || exit"
     result = filesystem_host.exec("bash", "-c", script)
     assert (result.code, result.err) == (1, "error: another garbage collection is running\n")
 

@@ -14,11 +14,18 @@ from tests.integration.client import PushClient, digest
 from tests.integration.host import REGISTRY, REGISTRY_PORT, Host
 from tests.support.oci import ImageRef
 
+TCP_SOCKETS, LISTENING = ("/proc/net/tcp", "/proc/net/tcp6"), "0A"
 METHODS = ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS")
 # Each a password that hurts a shell, YAML, htpasswd or HTTP in another way.
 HOSTILE_PASSWORDS = (
-    "it's \"quoted\"", "$(id) ${HOME} `id` $6$salt$hash", "  two  spaces  ", "back\\slash\\n\\", "colon:and#hash",
-    "pässwörd 漢字 😀", "@@HOST_NAME@@ %h %%", "x" * 200,
+    'it\'s "quoted"',
+    "$(id) ${HOME} `id` $6$salt$hash",
+    "  two  spaces  ",
+    "back\\slash\\n\\",
+    "colon:and#hash",
+    "pässwörd 漢字 😀",
+    "@@HOST_NAME@@ %h %%",
+    "x" * 200,
 )
 
 
@@ -52,9 +59,14 @@ def test_refused_on_every_verb_and_path(filesystem_host: Host, image: ImageRef, 
     login = WRONG_LOGINS[kind](*filesystem_host.login)
     headers = {"Authorization": login} if login else {}
     paths = (
-        "/v2/", "/v2/_catalog", "/v2/login/image/tags/list", "/v2/login/image/manifests/1",
-        f"/v2/login/image/manifests/{image.digest}", f"/v2/login/image/blobs/{image.layers[0].digest}",
-        "/v2/login/image/blobs/uploads/", "/v2/login/other/manifests/1",
+        "/v2/",
+        "/v2/_catalog",
+        "/v2/login/image/tags/list",
+        "/v2/login/image/manifests/1",
+        f"/v2/login/image/manifests/{image.digest}",
+        f"/v2/login/image/blobs/{image.layers[0].digest}",
+        "/v2/login/image/blobs/uploads/",
+        "/v2/login/other/manifests/1",
     )
     for path in paths:
         for method in METHODS:
@@ -76,10 +88,24 @@ def test_refused_requests_change_nothing(filesystem_host: Host, image: ImageRef)
     assert registry.manifest("login/image", "1").digest == image.digest
 
 
-@pytest.mark.parametrize("path", [
-    "//v2/_catalog", "/x/../v2/_catalog", "/v2/../v2/_catalog", "/v2//_catalog", "/%76%32/_catalog", "/v2/%2e%2e/v2/_catalog",
-    "/v2", "/V2/_catalog", "/debug/vars", "/metrics", "/", "/v1/_ping", "http://localhost/v2/_catalog",
-])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//v2/_catalog",
+        "/x/../v2/_catalog",
+        "/v2/../v2/_catalog",
+        "/v2//_catalog",
+        "/%76%32/_catalog",
+        "/v2/%2e%2e/v2/_catalog",
+        "/v2",
+        "/V2/_catalog",
+        "/debug/vars",
+        "/metrics",
+        "/",
+        "/v1/_ping",
+        "http://localhost/v2/_catalog",
+    ],
+)
 def test_no_way_around_the_login(filesystem_host: Host, image: ImageRef, path: str) -> None:
     status, body = raw_get(filesystem_host, path)
     # 301 leads to /v2/, where the login is asked for.
@@ -143,8 +169,7 @@ def test_more_logins_from_the_operator(filesystem_host: Host) -> None:
 
 def test_registry_is_reachable_through_the_edge_only(filesystem_host: Host) -> None:
     """On the private network the registry answers on no TCP port but that of its metrics."""
-    listening = filesystem_host.container(REGISTRY).exec_run(["cat", "/proc/net/tcp", "/proc/net/tcp6"]).output
-    ports = {int(line.split()[1].rpartition(":")[2], 16) for line in listening.decode().splitlines()
-             if line.split()[3:4] == ["0A"]}
+    sockets = [line.split() for line in filesystem_host.exec_in(REGISTRY, "cat", *TCP_SOCKETS).splitlines()]
+    ports = {int(one[1].rpartition(":")[2], 16) for one in sockets if one[3] == LISTENING}
     # Docker's resolver listens in every container, on an address and port of its own.
     assert {port for port in ports if port < 10000} == {5001}

@@ -181,11 +181,12 @@ def test_without_redis(push_host: Host, repo: str) -> None:
 def _as_docker(image: ImageRef) -> dict[str, object]:
     """The same image as Docker itself would push it."""
     prefix = "application/vnd.docker"
-    config = {"mediaType": f"{prefix}.container.image.v1+json", "digest": image.config.digest, "size": image.config.size}
-    layers = [
-        {"mediaType": f"{prefix}.image.rootfs.diff.tar", "digest": layer.digest, "size": layer.size}
-        for layer in image.layers
-    ]
+    config, *layers = (
+        {"mediaType": f"{prefix}.{kind}", "digest": blob.digest, "size": blob.size}
+        for kind, blob in zip(
+            ("container.image.v1+json", *["image.rootfs.diff.tar"] * len(image.layers)), image.blobs, strict=True
+        )
+    )
     return {"schemaVersion": 2, "mediaType": DOCKER_MANIFEST, "config": config, "layers": layers}
 
 

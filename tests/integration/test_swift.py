@@ -96,9 +96,11 @@ def test_redirect_expires_and_is_for_one_object(redirecting: Host, swift: Swift)
     registry = redirecting.registry
     images = [registry.push("team/expiring", str(number), [1000 + number]) for number in range(2)]
     location, other = (
-        swift.reached_from_here(registry.expect(
-            307, "GET", f"/v2/team/expiring/blobs/{image.layers[0].digest}", allow_redirects=False
-        ).headers["Location"])
+        swift.reached_from_here(
+            registry.expect(
+                307, "GET", f"/v2/team/expiring/blobs/{image.layers[0].digest}", allow_redirects=False
+            ).headers["Location"]
+        )
         for image in images
     )
     assert get(location).status_code == 200

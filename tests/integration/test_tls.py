@@ -107,7 +107,7 @@ def test_current_versions(filesystem_host: Host, port: int, version: ssl.TLSVers
 @PORTS
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
 def test_old_versions_are_refused(filesystem_host: Host, port: int, version: ssl.TLSVersion) -> None:
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1"):
         context = only(version)
     # An alert is the server's own word: not that this client could not.
     with pytest.raises(ssl.SSLError, match="ALERT_PROTOCOL_VERSION|alert protocol version"):
@@ -130,14 +130,29 @@ def test_push_and_pull_by_http2(filesystem_host: Host) -> None:
     """A real client of it, curl on the host's network."""
     username, password = filesystem_host.login
     curl = (
-        "curl", "-sS", "--http2", "--cacert", f"{CERTIFICATES}/ca.crt", "--user", f"{username}:{password}",
-        "--connect-to", f"localhost:5000:docker-registry-edge:{REGISTRY_PORT}", "--output", "/tmp/body",
-        "--write-out", "%{http_version} %{http_code}", "--dump-header", "/tmp/header",
+        "curl",
+        "-sS",
+        "--http2",
+        "--cacert",
+        f"{CERTIFICATES}/ca.crt",
+        "--user",
+        f"{username}:{password}",
+        "--connect-to",
+        f"localhost:5000:docker-registry-edge:{REGISTRY_PORT}",
+        "--output",
+        "/tmp/body",
+        "--write-out",
+        "%{http_version} %{http_code}",
+        "--dump-header",
+        "/tmp/header",
     )
     url = "https://localhost:5000/v2/http2/image/blobs/uploads/"
     assert filesystem_host.exec(*curl, "--request", "POST", url).out == "2 202"
-    location = next(line.split()[1] for line in filesystem_host.read("/tmp/header").splitlines()
-                    if line.lower().startswith("location:"))
+    location = next(
+        line.split()[1]
+        for line in filesystem_host.read("/tmp/header").splitlines()
+        if line.lower().startswith("location:")
+    )
     filesystem_host.exec("sh", "-c", "head -c 3000000 /dev/urandom > /tmp/blob")
     digest = "sha256:" + filesystem_host.exec("sha256sum", "/tmp/blob").out.split()[0]
     put = filesystem_host.exec(*curl, "--upload-file", "/tmp/blob", f"{location}&digest={digest}")

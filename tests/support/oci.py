@@ -19,12 +19,14 @@ import requests
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
-ACCEPT = ", ".join((
-    MANIFEST,
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-))
+ACCEPT = ", ".join(
+    (
+        MANIFEST,
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+    )
+)
 _CHUNK = 1 << 20
 # To connect, and between two chunks of an answer.
 _TIMEOUT_S = (10, 300)
@@ -32,6 +34,10 @@ _TIMEOUT_S = (10, 300)
 Auth = tuple[str, str] | None
 # A requests `verify`: the path of a CA certificate, or False.
 Verify = str | bool
+
+
+class AnswerError(AssertionError):
+    """An answer with another status than the one it should have had."""
 
 
 class DigestError(AssertionError):
@@ -131,7 +137,7 @@ class OciClient:
         response = self.request(method, path, **arguments)
         if response.status_code != status:
             text = response.text[:300]
-            raise AssertionError(f"{method} {response.url}: {response.status_code}, not {status}: {text}")
+            raise AnswerError(f"{method} {response.url}: {response.status_code}, not {status}: {text}")
         return response
 
     def start_upload(self, repo: str) -> str:
@@ -170,9 +176,7 @@ class OciClient:
 
     def manifest(self, repo: str, reference: str, **query: str) -> ImageRef:
         """Fetch a manifest and check it against the digest asked for and the one promised."""
-        answer = self.expect(
-            200, "GET", f"/v2/{repo}/manifests/{reference}", headers={"Accept": ACCEPT}, params=query
-        )
+        answer = self.expect(200, "GET", f"/v2/{repo}/manifests/{reference}", headers={"Accept": ACCEPT}, params=query)
         digest = _digest(answer.content)
         _same(answer.headers.get("Docker-Content-Digest"), digest, f"manifest of {repo}:{reference}")
         if reference.startswith("sha256:"):
@@ -248,23 +252,27 @@ class _Hashed:
 
 def _config(layers: Sequence[Blob]) -> bytes:
     """The config of an image with these layers, whose digests are their diff ids: they are not compressed."""
-    return json.dumps({
-        "architecture": "amd64",
-        "os": "linux",
-        "created": "2024-01-01T00:00:00Z",
-        "config": {"Cmd": ["/none"]},
-        "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
-        "history": [{"created": "2024-01-01T00:00:00Z", "created_by": "tests"} for _layer in layers],
-    }).encode()
+    return json.dumps(
+        {
+            "architecture": "amd64",
+            "os": "linux",
+            "created": "2024-01-01T00:00:00Z",
+            "config": {"Cmd": ["/none"]},
+            "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
+            "history": [{"created": "2024-01-01T00:00:00Z", "created_by": "tests"} for _layer in layers],
+        }
+    ).encode()
 
 
 def _manifest(config: Blob, layers: Sequence[Blob]) -> bytes:
-    return json.dumps({
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "config": {"mediaType": CONFIG, "digest": config.digest, "size": config.size},
-        "layers": [{"mediaType": LAYER, "digest": layer.digest, "size": layer.size} for layer in layers],
-    }).encode()
+    return json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": {"mediaType": CONFIG, "digest": config.digest, "size": config.size},
+            "layers": [{"mediaType": LAYER, "digest": layer.digest, "size": layer.size} for layer in layers],
+        }
+    ).encode()
 
 
 def _digest(content: bytes) -> str:

@@ -29,8 +29,14 @@ def token(service: str, scopes: list[str]) -> str:
     """A token for one service, valid for five minutes."""
     now = int(time.time())
     claims = {
-        "iss": SETTINGS["issuer"], "sub": SETTINGS["username"], "aud": service, "jti": str(uuid.uuid4()),
-        "nbf": now - 10, "iat": now, "exp": now + 300, "access": [access(scope) for scope in scopes],
+        "iss": SETTINGS["issuer"],
+        "sub": SETTINGS["username"],
+        "aud": service,
+        "jti": str(uuid.uuid4()),
+        "nbf": now - 10,
+        "iat": now,
+        "exp": now + 300,
+        "access": [access(scope) for scope in scopes],
     }
     return str(jwt.encode(claims, KEY, algorithm="RS256", headers={"x5c": CHAIN}))
 

@@ -44,16 +44,25 @@ class TokenServer:
         key, certificate = _key_pair()
         settings = {"issuer": AUTH_NAME, "username": login[0], "password": login[1], "port": PORT}
         container = client.containers.create(
-            own_image(client, "host"), [f"{_FOLDER}/server.py", _FOLDER], entrypoint=["python3", "-u"],
-            name=name, labels={PROJECT_LABEL: PROJECT, **labels}, network=network,
+            own_image(client, "host"),
+            [f"{_FOLDER}/server.py", _FOLDER],
+            entrypoint=["python3", "-u"],
+            name=name,
+            labels={PROJECT_LABEL: PROJECT, **labels},
+            network=network,
             networking_config={network: client.api.create_endpoint_config(aliases=[alias])},
         )
-        container.put_archive("/", pack({
-            f"{_FOLDER}/server.py": (_SERVER, 0o644),
-            f"{_FOLDER}/key.pem": (key, 0o600),
-            f"{_FOLDER}/crt.pem": (certificate, 0o644),
-            f"{_FOLDER}/settings.json": (json.dumps(settings).encode(), 0o600),
-        }))
+        container.put_archive(
+            "/",
+            pack(
+                {
+                    f"{_FOLDER}/server.py": (_SERVER, 0o644),
+                    f"{_FOLDER}/key.pem": (key, 0o600),
+                    f"{_FOLDER}/crt.pem": (certificate, 0o644),
+                    f"{_FOLDER}/settings.json": (json.dumps(settings).encode(), 0o600),
+                }
+            ),
+        )
         container.start()
         server = cls(client, container, certificate)
         wait_until(lambda: None if "listening" in server.log() else "silent", 20, name, log=server.log)

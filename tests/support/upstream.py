@@ -85,14 +85,31 @@ class Upstream:
             login = (USERNAME, PASSWORD)
             tokens = TokenServer.start(client, network, labels, f"{name}-tokens", login, auth_name)
         environment, files = _settings(auth, tokens, auth_name)
-        store = Machine.boot(client, MachineSpec(
-            image=image, name=f"{name}-store", labels=labels, network=network,
-            ports={5000: ("127.0.0.1", None)}, volumes={_DATA: volume},
-        ))
-        front = Machine.boot(client, MachineSpec(
-            image=image, name=name, labels=labels, network=network, aliases=(NAME,),
-            ports={5000: ("127.0.0.1", None)}, volumes={_DATA: volume}, environment=environment, files=files,
-        ))
+        store = Machine.boot(
+            client,
+            MachineSpec(
+                image=image,
+                name=f"{name}-store",
+                labels=labels,
+                network=network,
+                ports={5000: ("127.0.0.1", None)},
+                volumes={_DATA: volume},
+            ),
+        )
+        front = Machine.boot(
+            client,
+            MachineSpec(
+                image=image,
+                name=name,
+                labels=labels,
+                network=network,
+                aliases=(NAME,),
+                ports={5000: ("127.0.0.1", None)},
+                volumes={_DATA: volume},
+                environment=environment,
+                files=files,
+            ),
+        )
         upstream = cls(store, front, tokens, volume)
         upstream._wait()
         return upstream

@@ -1,0 +1,77 @@
+"""The lab's image, built in stages that are each made anew only when what they are made of has changed.
+
+packages (Debian's OpenStack) → services (configured, databases and accounts made) → seeded (booted once to make
+networks, flavors and images, then kept as an image), with the guest image beside them.
+"""
+
+import hashlib
+
+import docker
+
+from harness.engine import Report, silent
+from harness.errors import HarnessError
+from harness.images.base import base_image
+from harness.images.build import INPUTS_LABEL, PROJECT, build, inputs_digest
+from harness.images.pull import present
+from harness.lab import container, limits, ready, settings
+from harness.machine import Machine
+
+# Why not trixie: docs/lab.md.
+SUITE = "bookworm"
+_GUEST_FOLDER = "/var/tmp"
+_SEED_READY_S = 400
+_SEED_S = 300
+_STOP_S = 90
+
+
+def lab_image(client: docker.DockerClient, report: Report = silent) -> str:
+    """Return the tag of the lab's image, after building what is missing of it."""
+    base = base_image(client, SUITE, report)
+    packages = _stage(client, "lab-packages", base, report)
+    services = _stage(client, "lab", packages, report)
+    guest = _stage(client, "guest", base, report)
+    digest = hashlib.sha256(f"{services}\0{guest}".encode()).hexdigest()[:12]
+    tag = f"{PROJECT}/lab-seeded:{digest}"
+    if not present(client, tag):
+        _seed(client, services, guest, digest, report)
+    return tag
+
+
+def _stage(client: docker.DockerClient, name: str, base: str, report: Report) -> str:
+    """The tag of one stage, built unless it is there."""
+    digest = inputs_digest(client, name, base)
+    tag = f"{PROJECT}/{name}:{digest}"
+    if not present(client, tag):
+        limits.check_disk(client, settings.DISK_BUILD_GIB, "to build the lab")
+        build(client, name, base, tag, digest, report)
+    return tag
+
+
+def _seed(client: docker.DockerClient, services: str, guest: str, digest: str, report: Report) -> None:
+    """Boot the lab without a seed, make what needs all of it running, and keep the result as an image."""
+    limits.check_memory(client)
+    container.ensure_network(client)
+    machine = container.boot(client, services, report)
+    try:
+        ready.wait_until_ready(machine, _SEED_READY_S, report, zone=None)
+        report("seeding: images, networks, flavors, DNS zone")
+        _hand_over_guest(client, machine, guest)
+        machine.exec(["/usr/share/lab/seed", f"{_GUEST_FOLDER}/guest"], timeout=_SEED_S)
+        machine.exec(["rm", "-r", f"{_GUEST_FOLDER}/guest"])
+        report("stopping the lab in good order, to keep it as an image")
+        machine.container.stop(timeout=_STOP_S)
+        machine.container.commit(f"{PROJECT}/lab-seeded", digest, changes=f"LABEL {INPUTS_LABEL}={digest}")
+    finally:
+        machine.remove()
+        container.remove_network(client)
+
+
+def _hand_over_guest(client: docker.DockerClient, machine: Machine, guest: str) -> None:
+    """Copy the guest image's files from its image, which is never run, into the lab."""
+    source = client.containers.create(guest, labels=settings.LABELS)
+    try:
+        stream, _stat = source.get_archive("/guest")
+        if not machine.container.put_archive(_GUEST_FOLDER, stream):
+            raise HarnessError("the engine did not take the guest image's files")
+    finally:
+        source.remove(force=True)

@@ -1,0 +1,62 @@
+"""A registry on the lab's network: it has the container images that a server is made of, and is the upstream that
+its mirror caches. A server reaches it by plain HTTP, which the lab's server image trusts (harness/images/guest)."""
+
+import io
+import tarfile
+
+import docker
+
+from harness.engine import Report, silent
+from harness.hot.template import load_template
+from harness.images.service import service_image
+from harness.lab import settings
+from harness.local import IMAGE_PARAMETERS, TEMPLATE
+from harness.machine import Machine
+from harness.upstream import ALIAS, PORT, fill, upstream_registry
+
+ADDRESS = f"{ALIAS}:{PORT}"
+_CHECK_IMAGE = "registry-stack/lab-check:latest"
+
+
+def ensure(client: docker.DockerClient, report: Report = silent) -> dict[str, str]:
+    """Start and fill it unless it is there; return the parameters of heat/registry.yaml that name what is in it."""
+    machine = Machine.find(client, settings.IMAGES)
+    if machine is not None and not machine.running:
+        machine.remove()
+        machine = None
+    if machine is None:
+        machine = upstream_registry(client, settings.IMAGES, settings.NAME, settings.LABELS, report)
+        _fill(client, machine, report)
+    return _parameters() | {"upstream_url": f"http://{ADDRESS}"}
+
+
+def _defaults() -> dict[str, str]:
+    """The template's own choice of images."""
+    parameters = load_template(TEMPLATE).parameters
+    return {name: str(parameters[name].default) for name in IMAGE_PARAMETERS}
+
+
+def _parameters() -> dict[str, str]:
+    return {name: f"{ADDRESS}/{reference}" for name, reference in _defaults().items()}
+
+
+def _fill(client: docker.DockerClient, machine: Machine, report: Report) -> None:
+    """Push the service images, and the small one that the server pulls through its mirror to prove that it works."""
+    for name, reference in _defaults().items():
+        repository, _colon, tag = reference.rpartition(":")
+        report(f"filling the lab's registry: {reference}")
+        fill(client, machine, service_image(client, reference, IMAGE_PARAMETERS[name], report), repository, tag)
+    _make_check_image(client)
+    repository, _colon, tag = str(load_template(TEMPLATE).parameters["upstream_check_image"].default).rpartition(":")
+    fill(client, machine, _CHECK_IMAGE, repository, tag)
+
+
+def _make_check_image(client: docker.DockerClient) -> None:
+    """An image of one small file."""
+    stream, content = io.BytesIO(), b"hello from the lab\n"
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        member = tarfile.TarInfo("hello")
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
+    repository, _colon, tag = _CHECK_IMAGE.rpartition(":")
+    client.api.import_image_from_data(stream.getvalue(), repository=repository, tag=tag)

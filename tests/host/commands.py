@@ -1,0 +1,54 @@
+"""The commands as a user runs them, each in a process of its own."""
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+# Nothing answers there, and at once: these deployments have no upstream.
+NO_UPSTREAM = "upstream_url=http://127.0.0.1:9"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a command."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+    @property
+    def error(self) -> str:
+        """The line that says why it failed."""
+        return next((line for line in self.err.splitlines() if line.startswith("error: ")), self.err)
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    """`python -m harness …`, not waited for."""
+    # A cloud named by the environment would be deployed to.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "harness", *arguments], cwd=ROOT, env=environment, text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )
+
+
+def finish(process: subprocess.Popen[str], started: float) -> Done:
+    """Wait for it."""
+    out, err = process.communicate(timeout=200)
+    return Done(process.returncode, out, err, time.monotonic() - started)
+
+
+def run(*arguments: str) -> Done:
+    """`python -m harness …`."""
+    started = time.monotonic()
+    return finish(start(*arguments), started)
+
+
+def deploy(name: str, *arguments: str) -> tuple[str, ...]:
+    """The arguments of a deployment on free ports without an upstream."""
+    return ("deploy", "--name", name, "--mirror-port", "0", "--registry-port", "0", "-P", NO_UPSTREAM, *arguments)

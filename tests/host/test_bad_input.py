@@ -1,0 +1,94 @@
+"""Bad input to `deploy` that needs an engine to be found: each with its exact message, soon, leaving nothing."""
+
+import base64
+import socket
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from harness import local
+from harness.engine import engine
+from tests.host.commands import Done, deploy, run
+
+PREFIX = "hosttest-bad"
+BROKEN_PEM = "-----BEGIN CERTIFICATE-----\nnothing\n-----END CERTIFICATE-----\n"
+WITHIN_S = 60
+# name: (arguments, message). The host boots, finds out, and its reason comes back.
+ON_THE_HOST = {
+    "swift-password": (
+        ["--swift", "-P", "os_password=wrong"],
+        "error: the host does not work: docker-registry does not start: Swift: http://swift.test:5000/v3 refuses user "
+        "'registry' (HTTP 401): check os_username, os_password, the project and the domains",
+    ),
+    "auth-url": (
+        ["-P", "storage_driver=swift", "-P", "os_authurl=http://198.51.100.1:5000/v3"],
+        "error: the host does not work: docker-registry does not start: Swift: os_authurl "
+        "http://198.51.100.1:5000/v3 cannot be reached from this host",
+    ),
+    "not-keystone": (
+        ["--swift", "-P", "os_authurl=http://swift.test:8080/info"],
+        "error: the host does not work: docker-registry does not start: Swift: os_authurl "
+        "http://swift.test:8080/info/v3 answers HTTP 401 to a request for a token: is it Keystone's public endpoint?",
+    ),
+    "upstream": (
+        ["-P", "require_upstream=true"],
+        "error: the host does not work: the mirror cannot pull library/hello-world:latest from http://127.0.0.1:9: ",
+    ),
+    "certificate": (
+        ["-P", f"extra_ca={base64.b64encode(BROKEN_PEM.encode()).decode()}"],
+        "error: extra_ca: ",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def attempts() -> Iterator[dict[str, Future[Done]]]:
+    """All of them at once: they mostly wait."""
+    names = {case: f"{PREFIX}-{case}" for case in ON_THE_HOST}
+    with ThreadPoolExecutor(3) as pool:
+        yield {case: pool.submit(run, *deploy(name, *ON_THE_HOST[case][0])) for case, name in names.items()}
+    for name in names.values():
+        local.destroy(name)
+
+
+@pytest.mark.parametrize("case", ON_THE_HOST)
+def test_reason_of_the_host_comes_back(attempts: dict[str, Future[Done]], case: str) -> None:
+    done = attempts[case].result(200)
+    assert done.error.startswith(ON_THE_HOST[case][1]), done.err
+    assert done.code == 1
+    assert done.seconds < WITHIN_S
+    assert local.parts(engine(), f"{PREFIX}-{case}") == []
+
+
+def test_taken_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        done = run("deploy", "--name", f"{PREFIX}-port", "--mirror-port", str(port), "--registry-port", "0")
+    assert (done.code, done.error) == (
+        1,
+        f"error: port {port} on 127.0.0.1 is taken: stop what listens there, or choose another with --mirror-port",
+    )
+    assert local.parts(engine(), f"{PREFIX}-port") == []
+
+
+def test_two_taken_ports() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        ports = [server.getsockname()[1] for server in (one, two)]
+        options = ("--mirror-port", str(ports[0]), "--registry-port", str(ports[1]))
+        done = run("deploy", "--name", f"{PREFIX}-port", *options)
+    assert (done.code, done.error) == (
+        1,
+        f"error: port {ports[0]} and {ports[1]} on 127.0.0.1 are taken: stop what listens there, "
+        "or choose another with --mirror-port and --registry-port",
+    )
+
+
+@pytest.mark.parametrize("image", ["redis/:8", "redis:8:0", "my.host:port/redis"])
+def test_image_name_that_does_not_parse(image: str) -> None:
+    done = run(*deploy(f"{PREFIX}-image", "-P", f"redis_image={image}"))
+    assert (done.code, done.error) == (
+        1,
+        f"error: redis_image: '{image}' is not an image reference: "
+        "write it as [REGISTRY/]NAME[:TAG][@DIGEST], lower case, like registry:2.8.3",
+    )

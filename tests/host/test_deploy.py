@@ -1,0 +1,187 @@
+"""`deploy` again, with other parameters, interrupted, killed and failing: on the local target, by the command."""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+from docker import DockerClient
+
+from harness import local
+from harness.deployment import Deployment
+from harness.engine import engine
+from harness.machine import Machine
+from harness.waiting import wait_until
+from tests.host.commands import deploy, finish, run, start
+from tests.support.oci import Auth, ImageRef, OciClient
+
+NAME = "hosttest-deploy"
+USER = "registry_username=somebody"
+BROKEN = ("-P", "storage_driver=swift", "-P", "os_authurl=http://127.0.0.1:9/v3")
+BROKEN_REASON = (
+    "error: the host does not work: docker-registry does not start: "
+    "Swift: os_authurl http://127.0.0.1:9/v3 cannot be reached from this host"
+)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[DockerClient]:
+    """The engine; whatever these tests leave is removed."""
+    client = engine()
+    local.destroy(NAME)
+    yield client
+    local.destroy(NAME)
+    assert local.parts(client, NAME) == []
+
+
+def host_of(client: DockerClient) -> Machine:
+    machine = Machine.find(client, NAME)
+    assert machine is not None
+    return machine
+
+
+def deployment() -> Deployment:
+    return Deployment(**{
+        name: value for name, value in json.loads(run("status", "--name", NAME, "--json").out).items()
+        if name in Deployment.__dataclass_fields__
+    })
+
+
+def registry(client: DockerClient, auth: Auth = None) -> OciClient:
+    """The push registry where it is now: a host that was restarted has other ports."""
+    known = deployment()
+    login = auth or (known.registry_username, known.password)
+    return OciClient(f"https://localhost:{host_of(client).port(5000)}", login, known.ca_file)
+
+
+def interrupt(client: DockerClient, process: subprocess.Popen[str], with_signal: int, during: str) -> None:
+    """Send a signal once the new host is booting."""
+    before = Machine.find(client, during)
+    old = before.container.id if before else None
+
+    def probe() -> str | None:
+        machine = Machine.find(client, NAME)
+        booting = machine is not None and machine.running and machine.container.id != old
+        return None if booting else "not booting yet"
+
+    wait_until(probe, 120, "the new host to boot")
+    process.send_signal(with_signal)
+
+
+def test_interrupted_deploy_leaves_nothing(client: DockerClient) -> None:
+    started, process = time.monotonic(), start(*deploy(NAME))
+    interrupt(client, process, signal.SIGINT, NAME)
+    done = finish(process, started)
+    assert (done.code, done.error) == (130, "error: interrupted")
+    assert local.parts(client, NAME) == []
+
+
+@pytest.fixture(scope="module")
+def deployed(client: DockerClient) -> str:
+    """Deployed after a first attempt was killed halfway; the host's container id."""
+    killed = start(*deploy(NAME))
+    interrupt(client, killed, signal.SIGKILL, NAME)
+    killed.communicate()
+    done = run(*deploy(NAME))
+    assert done.code == 0, done.err
+    return str(host_of(client).container.id)
+
+
+@pytest.fixture(scope="module")
+def pushed(client: DockerClient, deployed: str) -> ImageRef:
+    return registry(client).push("deploy/kept", "1", [10_000, 1_000_000])
+
+
+def test_deploys_after_a_killed_deploy(client: DockerClient, deployed: str) -> None:
+    registry(client).expect(200, "GET", "/v2/")
+    assert local.parts(client, NAME) == [
+        f"container {NAME}", f"network {NAME}-net", f"volume {NAME}-state"
+    ]
+
+
+def test_says_what_it_is_without(deployed: str) -> None:
+    """Without an upstream the local target warns and goes on."""
+    done = run(*deploy(NAME))
+    assert "warning: the mirror cannot pull library/hello-world:latest from http://127.0.0.1:9" in done.err
+    assert done.code == 0
+
+
+def test_again_changes_nothing(client: DockerClient, deployed: str) -> None:
+    done = run(*deploy(NAME), "--json")
+    assert done.code == 0, done.err
+    assert done.seconds < 15
+    assert host_of(client).container.id == deployed
+    known = json.loads(done.out)
+    assert known["registry_url"] == f"https://localhost:{host_of(client).port(5000)}"
+
+
+def test_status_is_one_object(deployed: str) -> None:
+    done = run("status", "--name", NAME, "--json")
+    assert done.code == 0
+    known = json.loads(done.out)
+    assert known["target"] == "local"
+    assert known["healthy"]
+    assert [service["state"] for service in known["services"]] == ["active"] * 4
+    assert 0 < known["memory_mib"] < 150
+    assert {"mirror_url", "registry_url", "ca_file", "registry_username", "password_file"} <= set(known)
+
+
+def test_other_parameters_keep_what_was_pushed(client: DockerClient, deployed: str, pushed: ImageRef) -> None:
+    before = deployment()
+    done = run(*deploy(NAME, "-P", USER))
+    assert done.code == 0, done.err
+    assert host_of(client).container.id != deployed
+    after = deployment()
+    assert after.registry_username == "somebody"
+    assert registry(client).pull("deploy/kept", "1").digest == pushed.digest
+    assert after.password == before.password
+    registry(client, ("docker", before.password)).expect(401, "GET", "/v2/")
+
+
+def test_failing_replacement_brings_the_old_host_back(client: DockerClient, pushed: ImageRef) -> None:
+    assert run(*deploy(NAME, "-P", USER)).code == 0
+    before = host_of(client).container.id
+    done = run(*deploy(NAME, "-P", USER, *BROKEN))
+    assert (done.code, done.error) == (1, BROKEN_REASON)
+    assert host_of(client).container.id == before
+    wait_until(lambda: answers(client), 60, "the old host")
+    assert registry(client).pull("deploy/kept", "1").digest == pushed.digest
+
+
+def answers(client: DockerClient) -> str | None:
+    status = registry(client).request("GET", "/v2/").status_code
+    return None if status == 200 else str(status)
+
+
+def test_killed_replacement_is_cleaned_up(client: DockerClient, pushed: ImageRef) -> None:
+    assert run(*deploy(NAME, "-P", USER)).code == 0
+    killed = start(*deploy(NAME, "-P", "registry_username=another"))
+    interrupt(client, killed, signal.SIGKILL, NAME)
+    killed.communicate()
+    assert run(*deploy(NAME, "-P", USER)).code == 0
+    assert registry(client).pull("deploy/kept", "1").digest == pushed.digest
+    assert deployment().registry_username == "somebody"
+    assert [part for part in local.parts(client, NAME) if part.startswith("container")] == [f"container {NAME}"]
+
+
+def test_destroy_asks(pushed: ImageRef) -> None:
+    done = run("destroy", "--name", NAME)
+    assert (done.code, done.error) == (1, "error: nobody is there to be asked: add --yes to delete this")
+
+
+def test_destroy_can_keep_the_data(client: DockerClient, pushed: ImageRef) -> None:
+    assert run("destroy", "--name", NAME, "--keep-data", "--yes").code == 0
+    assert local.parts(client, NAME) == [f"volume {NAME}-state"]
+    assert run(*deploy(NAME)).code == 0
+    assert registry(client).pull("deploy/kept", "1").digest == pushed.digest
+
+
+def test_destroy_leaves_nothing(client: DockerClient, pushed: ImageRef) -> None:
+    assert run("destroy", "--name", NAME, "--yes").code == 0
+    assert local.parts(client, NAME) == []
+    done = run("status", "--name", NAME)
+    assert (done.code, done.error) == (
+        1, f'error: nothing is deployed under the name "{NAME}": run `tox -e deploy`'
+    )
