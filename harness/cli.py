@@ -204,9 +204,11 @@ def main() -> None:
         for note in getattr(error, "__notes__", []):
             err.print(note, markup=False)
         sys.exit(1)
-    except KeyboardInterrupt:
-        fail("interrupted")
-        sys.exit(130)
+    except SystemExit as left:
+        # What Typer makes of Ctrl-C.
+        if left.code == 130:
+            fail("interrupted")
+        raise
 
 
 def _destroy_local(name: str, keep_data: bool, yes: bool) -> None:

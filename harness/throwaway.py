@@ -14,7 +14,11 @@ def run_throwaway(client: docker.DockerClient, image: str, command: Sequence[str
         container.start()
         code = int(container.wait()["StatusCode"])
         if code:
-            raise ContainerError(container, code, " ".join(command), image, bytes(container.logs(stdout=False)))
-        return bytes(container.logs(stderr=False)).decode(errors="replace")
+            raise ContainerError(container, code, " ".join(command), image, _text(container.logs(stdout=False)))
+        return _text(container.logs(stderr=False))
     finally:
         container.remove(force=True, v=True)
+
+
+def _text(log: bytes) -> str:
+    return bytes(log).decode(errors="replace")

@@ -13,7 +13,7 @@ from harness.errors import HarnessError
 from harness.images.base import base_image
 from harness.images.build import INPUTS_LABEL, PROJECT, build, inputs_digest
 from harness.images.pull import present
-from harness.lab import container, limits, ready, settings
+from harness.lab import container, evidence, limits, ready, settings
 from harness.machine import Machine
 
 # Why not trixie: docs/lab.md.
@@ -61,6 +61,9 @@ def _seed(client: docker.DockerClient, services: str, guest: str, digest: str, r
         report("stopping the lab in good order, to keep it as an image")
         machine.container.stop(timeout=_STOP_S)
         machine.container.commit(f"{PROJECT}/lab-seeded", digest, changes=f"LABEL {INPUTS_LABEL}={digest}")
+    except HarnessError as error:
+        error.add_note(f"the logs of its services are in {evidence.keep(machine)}")
+        raise
     finally:
         machine.remove()
         container.remove_network(client)

@@ -1,6 +1,7 @@
 """Is the lab ready? Each fact is asked of the service itself, from outside as a user would, and only news counts:
 the image was made of a lab that ran, whose agents' last reports are in its database."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +26,9 @@ NEUTRON_AGENTS = {
 DEADLINE_S = 300
 _TIMEOUT_S = 15
 _POLL_S = 1.0
+
+# It warns of every endpoint that does not answer yet, which is what is being waited for.
+logging.getLogger("keystoneauth").setLevel(logging.ERROR)
 
 # Returns what is missing, or None.
 Check = Callable[[], str | None]

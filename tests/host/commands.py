@@ -26,6 +26,11 @@ class Done:
         """The line that says why it failed."""
         return next((line for line in self.err.splitlines() if line.startswith("error: ")), self.err)
 
+    def seconds_since(self, step: str) -> float:
+        """The time from a step that was reported to the end."""
+        (line,) = (line for line in self.err.splitlines() if step in line)
+        return self.seconds - float(line.split(" s ")[0])
+
 
 def start(*arguments: str) -> subprocess.Popen[str]:
     """`python -m harness …`, not waited for."""

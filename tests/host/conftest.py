@@ -1,19 +1,21 @@
 """One deployment for the whole suite, removed at the end whatever happens; every test leaves it as it was."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from testinfra.host import Host
 
-from tests.host.targets import LocalTarget, Target
+from tests.host.targets import LocalTarget, Target, collect_deployments
 from tests.support.evidence import Evidence
 from tests.support.oci import OciClient
 from tests.support.upstream import Upstream
 
 EVIDENCE = pytest.StashKey[Evidence]()
 TARGET = pytest.StashKey[Target]()
+STATE = pytest.StashKey[Path]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,10 +39,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Any:
     report = yield
-    target = item.config.stash.get(TARGET, None)
-    if report.failed and target is not None:
-        item.config.stash[EVIDENCE].keep(f"{item.name}-{report.when}", target.collect)
+    if report.failed:
+        item.config.stash[EVIDENCE].keep(f"{item.name}-{report.when}", partial(_collect, item.config))
     return report
+
+
+def _collect(config: pytest.Config, folder: Path) -> None:
+    """The evidence of the host under test and of what the tests have deployed besides."""
+    if TARGET in config.stash:
+        config.stash[TARGET].collect(folder)
+    if STATE in config.stash:
+        collect_deployments(config.stash[STATE], folder)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -49,17 +58,26 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(summary)
 
 
-@pytest.fixture(scope="session")
-def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+@pytest.fixture(scope="session", autouse=True)
+def state(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A place of our own for what the commands remember, not the user's."""
     keep = str(request.config.getoption("--keep"))
-    folder = Path("/tmp/registry-stack-tests") / keep if keep else tmp_path_factory.mktemp("host")
-    target = LocalTarget(folder, keep)
+    folder = Path("/tmp/registry-stack-tests") / keep if keep else tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REGISTRY_STACK_STATE", str(folder))
+        request.config.stash[STATE] = folder
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def target(request: pytest.FixtureRequest, state: Path) -> Iterator[Target]:
+    target = LocalTarget(state, str(request.config.getoption("--keep")))
     request.config.stash[TARGET] = target
     try:
         target.start()
         yield target
     except BaseException:
-        request.config.stash[EVIDENCE].keep("deploy", target.collect)
+        request.config.stash[EVIDENCE].keep("deploy", partial(_collect, request.config))
         raise
     finally:
         target.remove()

@@ -3,7 +3,6 @@
 A further target (the VM of the lab, over SSH) is a further class with the members of `Target`.
 """
 
-import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -97,8 +96,8 @@ class Target(Protocol):
 class LocalTarget:
     """The host in a container on the Docker engine here, with an upstream of the project's own."""
 
-    def __init__(self, folder: Path, keep: str = "") -> None:
-        os.environ["REGISTRY_STACK_STATE"] = str(folder / "state")
+    def __init__(self, state: Path, keep: str = "") -> None:
+        self.state = state
         self.kept = bool(keep)
         self.own_sockets = {("tcp", 22), ("tcp", 53), ("udp", 53)}
         run = keep or f"hosttest-{secrets.token_hex(4)}"
@@ -189,10 +188,7 @@ class LocalTarget:
             server.remove(force=True, v=True)
 
     def collect(self, folder: Path) -> None:
-        """Keep the evidence: of the host, of the last attempt to deploy it, of clients and upstream."""
-        failed = Path(os.environ["REGISTRY_STACK_STATE"]) / self.options.name / "failed"
-        if failed.exists():
-            shutil.copytree(failed, folder / "failed-deploy", dirs_exist_ok=True)
+        """Keep the evidence: of the host, of clients and upstream."""
         for container in self.engine.containers.list(all=True, filters=self._ours):
             if container.name == self.options.name:
                 Machine(self.engine, container).collect(folder)
@@ -223,3 +219,13 @@ class LocalTarget:
         if state == "failed":
             raise HarnessError(f"registry-ready: {self.host.run('cat /run/registry/ready.json').stdout}")
         return None if state == "active" else state or "systemd does not answer"
+
+
+def collect_deployments(state: Path, folder: Path) -> None:
+    """The evidence of other deployments that are remembered in `state`, and of attempts that failed."""
+    for known in (path for path in state.iterdir() if path.is_dir()):
+        if (known / "failed").exists():
+            shutil.copytree(known / "failed", folder / known.name / "failed", dirs_exist_ok=True)
+        machine = Machine.find(engine(), known.name)
+        if machine is not None and RUN_LABEL not in machine.container.labels:
+            machine.collect(folder / known.name)

@@ -1,6 +1,7 @@
 """`deploy` again, with other parameters, interrupted, killed and failing: on the local target, by the command."""
 
 import json
+import secrets
 import signal
 import subprocess
 import time
@@ -10,19 +11,19 @@ import pytest
 from docker import DockerClient
 
 from harness import local
-from harness.deployment import Deployment
+from harness.deployment import Deployment, current
 from harness.engine import engine
 from harness.machine import Machine
 from harness.waiting import wait_until
 from tests.host.commands import deploy, finish, run, start
 from tests.support.oci import Auth, ImageRef, OciClient
 
-NAME = "hosttest-deploy"
+NAME = f"hosttest-{secrets.token_hex(4)}"
 USER = "registry_username=somebody"
-BROKEN = ("-P", "storage_driver=swift", "-P", "os_authurl=http://127.0.0.1:9/v3")
+BROKEN = ("-P", "storage_driver=swift", "-P", "os_authurl=http://keystone.invalid:5000")
 BROKEN_REASON = (
     "error: the host does not work: docker-registry does not start: "
-    "Swift: os_authurl http://127.0.0.1:9/v3 cannot be reached from this host"
+    "Swift: os_authurl http://keystone.invalid:5000/v3 cannot be reached from this host"
 )
 
 
@@ -42,23 +43,16 @@ def host_of(client: DockerClient) -> Machine:
     return machine
 
 
-def deployment() -> Deployment:
-    return Deployment(**{
-        name: value for name, value in json.loads(run("status", "--name", NAME, "--json").out).items()
-        if name in Deployment.__dataclass_fields__
-    })
-
-
 def registry(client: DockerClient, auth: Auth = None) -> OciClient:
     """The push registry where it is now: a host that was restarted has other ports."""
-    known = deployment()
+    known = current(NAME)
     login = auth or (known.registry_username, known.password)
     return OciClient(f"https://localhost:{host_of(client).port(5000)}", login, known.ca_file)
 
 
-def interrupt(client: DockerClient, process: subprocess.Popen[str], with_signal: int, during: str) -> None:
+def interrupt(client: DockerClient, process: subprocess.Popen[str], with_signal: int) -> None:
     """Send a signal once the new host is booting."""
-    before = Machine.find(client, during)
+    before = Machine.find(client, NAME)
     old = before.container.id if before else None
 
     def probe() -> str | None:
@@ -72,7 +66,7 @@ def interrupt(client: DockerClient, process: subprocess.Popen[str], with_signal:
 
 def test_interrupted_deploy_leaves_nothing(client: DockerClient) -> None:
     started, process = time.monotonic(), start(*deploy(NAME))
-    interrupt(client, process, signal.SIGINT, NAME)
+    interrupt(client, process, signal.SIGINT)
     done = finish(process, started)
     assert (done.code, done.error) == (130, "error: interrupted")
     assert local.parts(client, NAME) == []
@@ -82,7 +76,7 @@ def test_interrupted_deploy_leaves_nothing(client: DockerClient) -> None:
 def deployed(client: DockerClient) -> str:
     """Deployed after a first attempt was killed halfway; the host's container id."""
     killed = start(*deploy(NAME))
-    interrupt(client, killed, signal.SIGKILL, NAME)
+    interrupt(client, killed, signal.SIGKILL)
     killed.communicate()
     done = run(*deploy(NAME))
     assert done.code == 0, done.err
@@ -128,20 +122,27 @@ def test_status_is_one_object(deployed: str) -> None:
     assert {"mirror_url", "registry_url", "ca_file", "registry_username", "password_file"} <= set(known)
 
 
-def test_other_parameters_keep_what_was_pushed(client: DockerClient, deployed: str, pushed: ImageRef) -> None:
-    before = deployment()
+@pytest.fixture(scope="module")
+def changed(client: DockerClient, pushed: ImageRef) -> Deployment:
+    """Deployed again with another parameter; what was known before."""
+    before = current(NAME)
     done = run(*deploy(NAME, "-P", USER))
     assert done.code == 0, done.err
+    return before
+
+
+def test_other_parameters_keep_what_was_pushed(
+    client: DockerClient, deployed: str, pushed: ImageRef, changed: Deployment
+) -> None:
     assert host_of(client).container.id != deployed
-    after = deployment()
-    assert after.registry_username == "somebody"
+    assert current(NAME).registry_username == "somebody"
+    assert current(NAME).password == changed.password
     assert registry(client).pull("deploy/kept", "1").digest == pushed.digest
-    assert after.password == before.password
-    registry(client, ("docker", before.password)).expect(401, "GET", "/v2/")
+    registry(client, ("docker", changed.password)).expect(401, "GET", "/v2/")
 
 
+@pytest.mark.usefixtures("changed")
 def test_failing_replacement_brings_the_old_host_back(client: DockerClient, pushed: ImageRef) -> None:
-    assert run(*deploy(NAME, "-P", USER)).code == 0
     before = host_of(client).container.id
     done = run(*deploy(NAME, "-P", USER, *BROKEN))
     assert (done.code, done.error) == (1, BROKEN_REASON)
@@ -155,20 +156,20 @@ def answers(client: DockerClient) -> str | None:
     return None if status == 200 else str(status)
 
 
+@pytest.mark.usefixtures("changed")
 def test_killed_replacement_is_cleaned_up(client: DockerClient, pushed: ImageRef) -> None:
-    assert run(*deploy(NAME, "-P", USER)).code == 0
     killed = start(*deploy(NAME, "-P", "registry_username=another"))
-    interrupt(client, killed, signal.SIGKILL, NAME)
+    interrupt(client, killed, signal.SIGKILL)
     killed.communicate()
     assert run(*deploy(NAME, "-P", USER)).code == 0
     assert registry(client).pull("deploy/kept", "1").digest == pushed.digest
-    assert deployment().registry_username == "somebody"
+    assert current(NAME).registry_username == "somebody"
     assert [part for part in local.parts(client, NAME) if part.startswith("container")] == [f"container {NAME}"]
 
 
 def test_destroy_asks(pushed: ImageRef) -> None:
     done = run("destroy", "--name", NAME)
-    assert (done.code, done.error) == (1, "error: nobody is there to be asked: add --yes to delete this")
+    assert (done.code, done.error) == (1, "error: nobody is there to be asked: add --yes to go on")
 
 
 def test_destroy_can_keep_the_data(client: DockerClient, pushed: ImageRef) -> None:

@@ -1,7 +1,7 @@
 """The run, its hosts, its Swift and its upstreams: each started once, when the first test needs it."""
 
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -11,12 +11,11 @@ from testcontainers.core.config import testcontainers_config
 
 from harness.engine import engine, silent
 from harness.images.pull import Outcome, present, pull
-from tests.integration.host import EDGE, PROXY, REDIS, REGISTRY, Host
+from tests.integration.host import EDGE, PROXY, REDIS, REGISTRY, Host, MakeHost
 from tests.integration.run import Run
 from tests.integration.swift import Swift
 from tests.support.upstream import Upstream
 
-MakeHost = Callable[..., Host]
 _EVIDENCE: list[str] = []
 _RUN = pytest.StashKey[Run]()
 

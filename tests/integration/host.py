@@ -1,7 +1,7 @@
 """One host out of the cloud-config: its files in a folder, its scripts in a setup container, its services beside."""
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -123,8 +123,11 @@ class Host:
 
     @property
     def ca_file(self) -> str:
-        """The CA of the host."""
-        return str(self.root / CERTIFICATES.lstrip("/") / "ca.crt")
+        """The CA of the host, in a file here: the host's own is for root only."""
+        copy = self.root / "ca.crt"
+        if not copy.exists():
+            copy.write_text(self.read(f"{CERTIFICATES}/ca.crt"))
+        return str(copy)
 
     @property
     def login(self) -> tuple[str, str]:
@@ -161,7 +164,10 @@ class Host:
             init=True,
         ).with_command(["infinity"])
         for path in (*SHARED, "/setup"):
-            (self.root / path.lstrip("/")).mkdir(parents=True, exist_ok=True)
+            folder = self.root / path.lstrip("/")
+            folder.mkdir(parents=True, exist_ok=True)
+            # As on a server, whatever the umask here is.
+            folder.chmod(0o755)
             setup.with_volume_mapping(f"{self.root}{path}", path, "rw")
         return start(setup)
 
@@ -202,6 +208,10 @@ class Host:
         socket = "/run/registry/sockets/" + ("registry.sock" if service == REGISTRY else "proxy.sock")
         asked = self.exec("curl", "-sSf", "-m", "5", "-o", "/dev/null", "--unix-socket", socket, "http://localhost/v2/")
         return asked.err or None
+
+
+# Makes a host of a name, with these parameters.
+MakeHost = Callable[..., Host]
 
 
 def _systemd_line(settings: Mapping[str, tuple[str, ...]], line: str) -> str:

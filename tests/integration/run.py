@@ -1,5 +1,6 @@
 """One run of this suite: all that it starts carries one label, is looked into on failure, and is gone afterwards."""
 
+import re
 import secrets
 import shutil
 import tempfile
@@ -64,7 +65,7 @@ class Run:
 
     def collect(self, test: str) -> Path:
         """Write the logs and the state of all containers into a folder named after a test."""
-        folder = self.evidence / test.replace("/", "_")
+        folder = self.evidence / re.sub(r"[^\w.-]+", "-", test, flags=re.ASCII)
         folder.mkdir(parents=True, exist_ok=True)
         for container in self.containers():
             try:

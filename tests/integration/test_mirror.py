@@ -18,7 +18,7 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 THREADS = 8
 # Within this a client must have what is cached, whatever is broken: the edge gives the upstream twice 5 s to say what
 # a tag is.
-FEW_S = 12
+FEW_S = 15
 
 
 @pytest.fixture(scope="module")
@@ -218,14 +218,12 @@ def test_hanging_upstream(client: OciClient, mirror: Host, upstream: Upstream, w
     """It takes connections and never answers: what is cached comes all the same, and soon."""
     upstream.pause()
     try:
-        for _first_then_later in range(2):
+        for restarted in (False, True):
+            if restarted:
+                mirror.restart(PROXY)
             started = time.monotonic()
             assert client.pull(warm_image.repo, "1.0").digest == warm_image.digest
             assert time.monotonic() - started < FEW_S
-        mirror.restart(PROXY)
-        started = time.monotonic()
-        assert mirror.mirror.pull(warm_image.repo, "1.0").digest == warm_image.digest
-        assert time.monotonic() - started < FEW_S
     finally:
         upstream.unpause()
     assert client.request("GET", "/v2/library/none/manifests/1").status_code == 404

@@ -10,8 +10,7 @@ import requests
 
 from harness.swift import ALIAS
 from tests.integration.client import PushClient
-from tests.integration.conftest import MakeHost
-from tests.integration.host import EDGE, REDIS, REGISTRY, REGISTRY_PORT, Host
+from tests.integration.host import EDGE, REDIS, REGISTRY, REGISTRY_PORT, Host, MakeHost
 from tests.integration.swift import Swift
 from tests.support.oci import Blob, Layer
 
@@ -20,11 +19,8 @@ BLOBS = "files/docker/registry/v2/blobs/sha256"
 GIGABYTE = 1 << 30
 # Keystone takes up to 72 bytes of password. Swift itself fails for users with a name beyond Latin-1.
 HOSTILE_LOGINS = (
-    ("it's", "it's \"quoted\" ''\"'\"''"),
-    ("a b", "  two  spaces  "),
-    ("$HOME", "$(id) ${HOME} `id` %h %% $$"),
-    ("back\\slash", "\\back\\n\\slash\\"),
-    ("ünï", "pässwörd 漢字 😀 {a: [b], *c, &d, # e}"),
+    ("it's $HOME", "it's \"quoted\" ''\"'\"''  two  spaces $(id) ${HOME} `id` %h %% $$ "),
+    ("back\\slash ünï", "\\back\\n pässwörd 漢字 😀 {a: [b], *c, &d, # e}"),
 )
 
 
@@ -116,7 +112,7 @@ def test_no_redirect_by_default(swift_host: Host) -> None:
     swift_host.registry.expect(200, "GET", path, allow_redirects=False)
 
 
-@pytest.mark.parametrize(("username", "password"), HOSTILE_LOGINS)
+@pytest.mark.parametrize(("username", "password"), HOSTILE_LOGINS, ids=["shell", "unicode"])
 def test_hostile_logins_reach_swift(swift_host: Host, swift: Swift, username: str, password: str) -> None:
     """From the parameter through the environment file, --env-file, YAML and JSON, without a character changed."""
     swift.add_user(username, password)

@@ -5,15 +5,14 @@ import time
 import pytest
 
 from tests.integration.cache import warm
-from tests.integration.conftest import MakeHost
-from tests.integration.host import EDGE, PROXY, REDIS, Host
+from tests.integration.host import EDGE, PROXY, REDIS, Host, MakeHost
 from tests.integration.run import Run
 from tests.support.oci import ImageRef
 from tests.support.upstream import Upstream
 
 # Within this a client must have what is cached, whatever is broken: the edge gives the upstream twice 5 s to say what
 # a tag is.
-FEW_S = 12
+FEW_S = 15
 # And within this it must know that it cannot have the rest.
 REFUSAL_S = 30
 
@@ -34,15 +33,14 @@ def image(this_run: Run, host: Host) -> ImageRef:
 
 
 def test_cached_image(host: Host, image: ImageRef) -> None:
-    for reference in ("1.0", image.digest, "1.0"):
+    for reference in ("1.0", image.digest):
         pull_soon(host, image, reference)
     assert host.mirror.catalog() == [image.repo]
 
 
 def test_uncached_image_fails_soon(host: Host, image: ImageRef) -> None:
     started = time.monotonic()
-    for path in ("library/none/manifests/1", f"{image.repo}/manifests/2.0"):
-        assert host.mirror.request("GET", f"/v2/{path}").status_code in (404, 500, 502, 503, 504)
+    assert host.mirror.request("GET", f"/v2/{image.repo}/manifests/2.0").status_code in (404, 500, 502, 503, 504)
     assert time.monotonic() - started < REFUSAL_S
 
 

@@ -3,8 +3,7 @@
 import pytest
 
 from tests.integration.cache import warm
-from tests.integration.conftest import MakeHost
-from tests.integration.host import EDGE, PROXY, REDIS, Host
+from tests.integration.host import EDGE, PROXY, REDIS, Host, MakeHost
 from tests.integration.run import Run
 from tests.support.oci import ACCEPT
 from tests.support.upstream import PASSWORD, USERNAME, Auth, Upstream, now

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-REQUIRED = "hostname, domain, server_key, server_flavor, server_image, fip_network, os_username, os_password, os_region, os_authurl"
+REQUIRED = (
+    "hostname, domain, server_key, server_flavor, server_image, fip_network, "
+    "os_username, os_password, os_region, os_authurl"
+)
 
 
 def harness(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

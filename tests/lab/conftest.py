@@ -1,0 +1,52 @@
+"""One lab for the whole suite, with its credentials in a folder of the suite's own. A lab that runs already is refused:
+the tests take it down."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+import pytest
+
+from harness.engine import engine
+from harness.lab import lab, settings
+from harness.machine import Machine
+from tests.lab import outer
+
+
+@dataclass
+class RunningLab:
+    """A lab that is ready, and how the machine outside was before it."""
+
+    client: docker.DockerClient
+    machine: Machine
+    folder: Path
+    before: dict[str, set[str]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        # Building the images is not counted: it is the fixture's.
+        item.add_marker(pytest.mark.timeout(600, func_only=True))
+
+
+@pytest.fixture(scope="session")
+def client() -> docker.DockerClient:
+    client = engine()
+    if Machine.find(client, settings.NAME) is not None:
+        pytest.exit("a lab is there already, and these tests would take it down: run `tox -e lab -- down` first", 2)
+    return client
+
+
+@pytest.fixture(scope="session")
+def running(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REGISTRY_STACK_STATE", str(tmp_path_factory.mktemp("state")))
+        before = outer.snapshot()
+        try:
+            folder = lab.up()
+            machine = Machine.find(client, settings.NAME)
+            assert machine is not None
+            yield RunningLab(client, machine, folder, before)
+        finally:
+            lab.down()

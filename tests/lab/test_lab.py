@@ -1,0 +1,121 @@
+"""The lab comes up, is what it says, and leaves the machine outside as it was: after `down`, and after a crash."""
+
+import importlib.util
+import os
+import socket
+import stat
+import subprocess
+import sys
+
+import openstack
+import pytest
+
+from harness.lab import container, credentials, lab, settings
+from harness.lab.build import lab_image
+from harness.lab.ready import NEUTRON_AGENTS, NOVA_SERVICES
+from tests.lab import outer
+from tests.lab.conftest import RunningLab
+
+
+def test_every_fact_of_readiness_holds(running: RunningLab) -> None:
+    status = lab.status()
+    assert [fact for fact in status.facts if not fact.holds] == []
+    assert status.memory_mib < 5 * 1024, "no server runs yet"
+
+
+def test_up_again_changes_nothing(running: RunningLab) -> None:
+    started = running.machine.container.attrs["State"]["StartedAt"]
+    assert lab.up() == running.folder
+    running.machine.container.reload()
+    assert running.machine.container.attrs["State"]["StartedAt"] == started
+
+
+def test_credentials_are_for_their_owner_only(running: RunningLab) -> None:
+    files = [path for path in running.folder.iterdir() if path.is_file()]
+    assert {path.name for path in files} >= {
+        credentials.CLOUDS,
+        credentials.OPENRC,
+        credentials.SSH_KEY,
+        credentials.ENVIRONMENT,
+    }
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("openstackclient"), reason="needs python-openstackclient")
+@pytest.mark.parametrize("how", ["clouds.yaml", "openrc"])
+def test_the_ordinary_command_works_from_here(running: RunningLab, how: str) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
+    script = f"{sys.executable} -m openstackclient.shell stack list -f json"
+    if how == "openrc":
+        script = f". {running.folder / credentials.OPENRC} && {script}"
+    else:
+        clean |= {"OS_CLIENT_CONFIG_FILE": str(running.folder / credentials.CLOUDS), "OS_CLOUD": settings.CLOUD}
+    done = subprocess.run(["bash", "-c", script], env=clean, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_operator_finds_what_a_stack_needs(running: RunningLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(running.folder / credentials.CLOUDS))
+    cloud = openstack.connect(cloud=settings.CLOUD)
+    image = cloud.image.find_image(settings.SERVER_IMAGE, ignore_missing=False)
+    assert image.status == "active"
+    assert image.kernel_id or image.properties["kernel_id"]
+    assert cloud.compute.find_flavor(settings.FLAVOR, ignore_missing=False).ram == 1536
+    assert cloud.compute.find_keypair(settings.KEY_PAIR)
+    assert cloud.network.find_network(settings.EXTERNAL_NETWORK, ignore_missing=False).is_router_external
+    assert [zone.status for zone in cloud.dns.zones()] == ["ACTIVE"]
+
+
+def test_every_service_is_the_packages_own_unit(running: RunningLab) -> None:
+    units = running.machine.exec(["systemctl", "list-units", "--plain", "--no-legend", "--state=running"]).out
+    names = {line.split()[0].removesuffix(".service") for line in units.splitlines()}
+    assert names >= {"keystone", "glance-api", "heat-engine", "swift-proxy", *NOVA_SERVICES, *NEUTRON_AGENTS}
+    assert running.machine.exec(["systemctl", "--failed", "--plain", "--no-legend"]).out == ""
+
+
+def test_names_of_neighbours_and_of_the_zone_resolve(running: RunningLab) -> None:
+    def resolve(name: str) -> str:
+        return running.machine.exec(["dig", f"@{settings.ADDRESS}", "+short", name]).out.strip()
+
+    assert resolve("upstream.test")
+    assert resolve(f"ns.{settings.ZONE}") == ""
+
+
+def test_it_may_not_write_what_is_the_machines_outside(running: RunningLab) -> None:
+    # Readable and meant for the machine outside; a write must fail before the value is looked at.
+    for path in ("/proc/sys/fs/file-max", "/proc/sys/kernel/pid_max", "/proc/sys/vm/swappiness"):
+        result = running.machine.exec(["sh", "-c", f"cat {path} > {path}"], check=False)
+        assert result.code != 0, path
+    assert running.machine.exec(["sh", "-c", "mkdir /sys/kernel/x"], check=False).code != 0
+
+
+def test_floating_addresses_need_no_route_outside(running: RunningLab) -> None:
+    route = subprocess.run(
+        ["ip", "route", "get", settings.SUBNET.replace(".0/24", ".200")], capture_output=True, text=True, check=True
+    ).stdout
+    assert " via " not in route, "floating IPs are on a network of this machine's own"
+    with socket.create_connection((settings.ADDRESS, 5000), timeout=5):
+        pass
+
+
+# The last two: they end the lab.
+def test_the_machine_outside_is_as_it_was_after_down(running: RunningLab) -> None:
+    identity = str(running.machine.container.id)
+    assert outer.processes_of(identity)
+    gone = lab.down()
+    assert settings.NAME in gone
+    assert not running.folder.exists()
+    assert outer.differences(running.before, outer.snapshot()) == []
+    assert outer.mentions(settings.SUBNET.removesuffix(".0/24")) == []
+    assert outer.processes_of(identity) == []
+    assert lab.down() == []
+
+
+def test_the_machine_outside_is_as_it_was_after_a_crash(running: RunningLab) -> None:
+    container.ensure_network(running.client)
+    machine = container.boot(running.client, lab_image(running.client), lambda _step: None)
+    machine.exec(["timeout", "60", "sh", "-c", "until [ -e /sys/class/net/br-ex ]; do sleep 0.2; done"])
+    machine.container.kill()
+    assert settings.NAME in lab.down()
+    assert outer.differences(running.before, outer.snapshot()) == []
+    assert outer.mentions(settings.SUBNET.removesuffix(".0/24")) == []
