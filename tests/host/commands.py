@@ -37,8 +37,13 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     # A cloud named by the environment would be deployed to.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
     return subprocess.Popen(
-        [sys.executable, "-m", "harness", *arguments], cwd=ROOT, env=environment, text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [sys.executable, "-m", "harness", *arguments],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
 
 

@@ -21,9 +21,7 @@ STATE = pytest.StashKey[Path]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("host", "the host under test")
     group.addoption("--target", default="local", choices=["local"], help="where the host runs")
-    group.addoption(
-        "--keep", default="", metavar="NAME", help="work on deployment NAME, made if need be, and leave it"
-    )
+    group.addoption("--keep", default="", metavar="NAME", help="work on deployment NAME, made if need be, and leave it")
 
 
 def pytest_configure(config: pytest.Config) -> None:

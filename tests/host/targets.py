@@ -165,9 +165,7 @@ class LocalTarget:
         old = Machine.find(self.engine, name)
         if old is not None:
             old.remove()
-        machine = docker_client(
-            self.engine, name, self.options.network, self.labels, self.deployment, self.fqdn
-        )
+        machine = docker_client(self.engine, name, self.options.network, self.labels, self.deployment, self.fqdn)
         self.machines.append(machine)
         return machine
 
@@ -177,8 +175,14 @@ class LocalTarget:
         script = f"ip address add {METADATA}/32 dev eth0 && exec python3 -u -m http.server 80"
         image = str(self.machine.container.attrs["Config"]["Image"])
         server = self.engine.containers.run(
-            image, ["-c", script], entrypoint=["sh"], cap_add=["NET_ADMIN"], working_dir="/srv",
-            network=self.options.network, labels=self.labels, detach=True,
+            image,
+            ["-c", script],
+            entrypoint=["sh"],
+            cap_add=["NET_ADMIN"],
+            working_dir="/srv",
+            network=self.options.network,
+            labels=self.labels,
+            detach=True,
         )
         try:
             self.host.check_output(f"ip route replace {METADATA}/32 dev eth0")

@@ -90,9 +90,7 @@ def pushed(client: DockerClient, deployed: str) -> ImageRef:
 
 def test_deploys_after_a_killed_deploy(client: DockerClient, deployed: str) -> None:
     registry(client).expect(200, "GET", "/v2/")
-    assert local.parts(client, NAME) == [
-        f"container {NAME}", f"network {NAME}-net", f"volume {NAME}-state"
-    ]
+    assert local.parts(client, NAME) == [f"container {NAME}", f"network {NAME}-net", f"volume {NAME}-state"]
 
 
 def test_says_what_it_is_without(deployed: str) -> None:
@@ -183,6 +181,4 @@ def test_destroy_leaves_nothing(client: DockerClient, pushed: ImageRef) -> None:
     assert run("destroy", "--name", NAME, "--yes").code == 0
     assert local.parts(client, NAME) == []
     done = run("status", "--name", NAME)
-    assert (done.code, done.error) == (
-        1, f'error: nothing is deployed under the name "{NAME}": run `tox -e deploy`'
-    )
+    assert (done.code, done.error) == (1, f'error: nothing is deployed under the name "{NAME}": run `tox -e deploy`')

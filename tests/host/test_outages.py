@@ -44,9 +44,7 @@ def cached(target: Target, upstream: Upstream) -> ImageRef:
 
 
 @pytest.fixture(params=[stopped, hanging])
-def away(
-    request: pytest.FixtureRequest, target: Target, upstream: Upstream, cached: ImageRef
-) -> Iterator[None]:
+def away(request: pytest.FixtureRequest, target: Target, upstream: Upstream, cached: ImageRef) -> Iterator[None]:
     """The upstream is away, in one of two ways; afterwards the mirror reaches it again."""
     outage: Callable[[Upstream], AbstractContextManager[None]] = request.param
     with outage(upstream):

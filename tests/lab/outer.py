@@ -8,7 +8,7 @@ from pathlib import Path
 # Values that change by themselves, or with every container that somebody starts.
 _VOLATILE = re.compile(
     r"/(random/.*|file-nr|inode-nr|inode-state|dentry-state|pty/nr|ns_last_pid|nf_conntrack_count|dquot.*|aio-nr"
-    r"|epoll/.*|flush|route/flush|tainted|user/max_.*|sched_.*|numa_.*|stat_refresh|drop_caches|compact_memory)$"
+    r"|epoll/.*|flush|route/flush|tainted|user/max_.*|sched_.*|numa_.*|stat_refresh|quota/syncs|drop_caches|compact_memory)$"
 )
 _PER_INTERFACE = re.compile(r"/net/ipv[46]/(conf|neigh)/(?!all/|default/)")
 # Of other Docker networks, which other people's containers come and go on.
