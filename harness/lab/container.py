@@ -16,7 +16,10 @@ from harness.privileges import machine_privileges
 # Of a container that may use them: QEMU's network interfaces, and KVM, of which only the lab itself can tell whether
 # it works (lab-virt).
 _DEVICES = ("/dev/net/tun", "/dev/kvm")
-_DEVICES_FOUND = f"for device in {' '.join(_DEVICES)}; do if [ -e $device ]; then echo $device; fi; done"
+# With it, packets between a bridge's ports pass the packet filter, which is how Neutron makes security groups. Unlike
+# the other modules that Neutron uses, it is not loaded by being used.
+_BRIDGE_FILTER = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+_FOUND = f"for path in {' '.join(_DEVICES)} {_BRIDGE_FILTER}; do if [ -e $path ]; then echo $path; fi; done"
 # Less than the 1024 of others: a lab that starts or boots a server would otherwise starve what runs beside it.
 _CPU_SHARES = 512
 
@@ -77,26 +80,35 @@ def boot(client: docker.DockerClient, image: str, report: Report, cpu_shares: in
 
 
 def _devices(client: docker.DockerClient, image: str) -> list[str]:
-    """Which of the devices the engine's machine has: it need not be this one."""
+    """Which of the devices the machine of the engine has; raise when it lacks what a lab cannot do without."""
     output = client.containers.run(
         image,
-        ["-c", _DEVICES_FOUND],
+        ["-c", _FOUND],
         entrypoint=["/bin/sh"],
         volumes={"/dev": {"bind": "/dev", "mode": "ro"}},
         network_mode="none",
         remove=True,
     )
-    return bytes(output).decode().split()
+    found = bytes(output).decode().split()
+    if _BRIDGE_FILTER not in found:
+        raise HarnessError(
+            "the lab's security groups need a kernel module that the Docker engine's machine has not loaded: "
+            "run `modprobe br_netfilter` there, as root"
+        )
+    return [device for device in _DEVICES if device in found]
 
 
 def remove_network(client: docker.DockerClient) -> bool:
-    """Remove the lab's network, if it is there."""
+    """Remove the lab's network, if it is there; containers that are not the lab's are named, not removed."""
     try:
-        client.networks.get(settings.NAME).remove()
+        network = client.networks.get(settings.NAME)
     except NotFound:
         return False
-    except APIError as error:
+    network.reload()
+    others = ", ".join(sorted(str(container.name) for container in network.containers))
+    if others:
         raise HarnessError(
-            f"the network {settings.NAME} is still used by containers that are not the lab's: {error.explanation}"
-        ) from error
+            f"the network {settings.NAME} stays as other containers use it: remove {others}, then `lab down` again"
+        )
+    network.remove()
     return True

@@ -73,7 +73,10 @@ def down() -> list[str]:
 
     Its images stay: they are the cache of the next `up`.
     """
-    gone = remove_labelled(engine(), f"{settings.LABEL}={settings.NAME}")
+    client = engine()
+    gone = remove_labelled(client, f"{settings.LABEL}={settings.NAME}", networks=False)
+    if container.remove_network(client):
+        gone.append(f"network {settings.NAME}")
     state = settings.state()
     if state.folder.exists():
         state.remove()
