@@ -4,9 +4,11 @@ packages (Debian's OpenStack) → services (configured, databases and accounts m
 networks, flavors and images, then kept as an image), with the guest image beside them.
 """
 
+import contextlib
 import hashlib
 
 import docker
+from docker.errors import APIError
 
 from harness.engine import Report, silent
 from harness.errors import HarnessError
@@ -34,6 +36,7 @@ def lab_image(client: docker.DockerClient, report: Report = silent) -> str:
     tag = f"{PROJECT}/lab-seeded:{digest}"
     if not present(client, tag):
         _seed(client, services, guest, digest, report)
+        _forget_older(client, keep={packages, services, guest, tag})
     return tag
 
 
@@ -67,6 +70,15 @@ def _seed(client: docker.DockerClient, services: str, guest: str, digest: str, r
     finally:
         machine.remove()
         container.remove_network(client)
+
+
+def _forget_older(client: docker.DockerClient, keep: set[str]) -> None:
+    """Remove what older files were built into: GB each, and of no use to the next build."""
+    for repository in {tag.rpartition(":")[0] for tag in keep}:
+        for tag in {tag for image in client.images.list(repository) for tag in image.tags} - keep:
+            # Refused while a container of it is there.
+            with contextlib.suppress(APIError):
+                client.images.remove(tag)
 
 
 def _hand_over_guest(client: docker.DockerClient, machine: Machine, guest: str) -> None:

@@ -33,7 +33,7 @@ SSH_USER = "debian"
 # Registry of the container images a server is made of, and the upstream its mirror caches: one and the same.
 IMAGES = f"{NAME}-images"
 
-# Measured: 3.3 GiB with nothing running, and 2 GiB for a server of the flavor above.
+# Measured: 3.3 GiB with nothing running, and 2.3 GiB for a server of the flavor above, emulated.
 MEMORY_MIB = 6 * 1024
 DISK_BUILD_GIB = 12
 DISK_GIB = 5

@@ -11,8 +11,8 @@ _VOLATILE = re.compile(
     r"|epoll/.*|flush|route/flush|tainted|user/max_.*|sched_.*|numa_.*|stat_refresh|quota/syncs|drop_caches|compact_memory)$"
 )
 _PER_INTERFACE = re.compile(r"/net/ipv[46]/(conf|neigh)/(?!all/|default/)")
-# Of other Docker networks, which other people's containers come and go on.
-_DOCKERS = re.compile(r"\b(br-[0-9a-f]{12}|veth\w+|172\.(1[7-9]|2\d|3[01])\.|192\.168\.)")
+# Of other Docker networks, with their comings and goings. What is the lab's own is asked for by `mentions`.
+_DOCKERS = re.compile(r"\b(br-\w+|veth\w+|10\.(?!77\.30\.)\d|172\.(1[6-9]|2\d|3[01])\.|192\.168\.)")
 
 
 def snapshot() -> dict[str, set[str]]:

@@ -101,12 +101,15 @@ def test_floating_addresses_need_no_route_outside(running: RunningLab) -> None:
 # The last two: they end the lab.
 def test_the_machine_outside_is_as_it_was_after_down(running: RunningLab) -> None:
     identity = str(running.machine.container.id)
+    bridge = f"br-{str(running.client.networks.get(settings.NAME).id)[:12]}"
     assert outer.processes_of(identity)
+    assert outer.mentions(bridge)
     gone = lab.down()
     assert settings.NAME in gone
     assert not running.folder.exists()
     assert outer.differences(running.before, outer.snapshot()) == []
     assert outer.mentions(settings.SUBNET.removesuffix(".0/24")) == []
+    assert outer.mentions(bridge) == []
     assert outer.processes_of(identity) == []
     assert lab.down() == []
 
