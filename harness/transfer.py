@@ -2,16 +2,17 @@
 
 import contextlib
 import io
+import struct
 import tarfile
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import docker
 from docker.errors import APIError
-from docker.utils.socket import STDERR, frames_iter
+from docker.utils.socket import STDERR
 
 from harness.errors import HarnessError
 
@@ -19,6 +20,7 @@ from harness.errors import HarnessError
 Content = bytes | Path
 _IN_MEMORY = 32 << 20
 _TIMED_OUT = 124
+_HEADER = struct.Struct(">BxxxL")
 
 
 @dataclass(frozen=True)
@@ -62,17 +64,28 @@ def run(
 
 
 def _converse(client: docker.DockerClient, created: str, data: bytes | None) -> tuple[bytes, bytes]:
-    """Start the command, write its input, and read both outputs to their ends."""
+    """Start the command, write its input, and read both outputs to their ends.
+
+    docker-py reads from the bare socket, below the buffer that the answer's headers were read with: output that came
+    in the same packet is lost to it. So the frames are read here, from that buffer.
+    """
     stream: Any = client.api.exec_start(created, socket=True)
     raw = getattr(stream, "_sock", stream)
+    raw.settimeout(None)
     outputs = {False: bytearray(), True: bytearray()}
     with contextlib.closing(stream):
         if data:
             raw.sendall(data)
-        frames: Iterable[tuple[int, bytes]] = frames_iter(stream, tty=False)  # type: ignore[no-untyped-call]
-        for kind, chunk in frames:
+        for kind, chunk in _frames(stream._response.raw._fp.fp):
             outputs[kind == STDERR] += chunk
     return bytes(outputs[False]), bytes(outputs[True])
+
+
+def _frames(reader: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """(stream, bytes) of each frame: docs.docker.com, Engine API, "Stream format" of attach."""
+    while len(header := reader.read(_HEADER.size)) == _HEADER.size:
+        kind, size = _HEADER.unpack(header)
+        yield kind, reader.read(size)
 
 
 def pack(files: Mapping[str, tuple[Content, int]]) -> IO[bytes]:
