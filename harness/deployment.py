@@ -21,7 +21,10 @@ DEFAULT_NAME = "docker_registry"
 
 @dataclass(frozen=True)
 class Deployment:
-    """A registry and mirror that was reached: URLs without a final slash, absolute paths of files here."""
+    """A registry and mirror that was reached: URLs without a final slash, absolute paths of files here.
+
+    `address` is where their names lead, for when they do not resolve here.
+    """
 
     target: str
     name: str
@@ -31,6 +34,7 @@ class Deployment:
     registry_username: str
     password_file: str
     warning: str = ""
+    address: str = ""
 
     def as_json(self) -> str:
         """One JSON object; the password itself is in `password_file` only."""

@@ -1,14 +1,12 @@
 """How a deployment is doing: of a local one its units and what they use, of a cloud's whether it answers."""
 
 import json
-import ssl
-import urllib.error
-import urllib.request
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from harness.deployment import Deployment
 from harness.errors import HarnessError
+from harness.frontdoor import answer
 from harness.local import find_host
 from harness.machine import Machine
 from harness.replacement import UNITS
@@ -76,12 +74,8 @@ def _remote(deployment: Deployment) -> list[Service]:
 
 def _answer(deployment: Deployment, url: str, wanted: int) -> str:
     """`active`, or what came instead of the wanted status."""
-    context = ssl.create_default_context(cafile=deployment.ca_file)
     try:
-        with urllib.request.urlopen(f"{url}/v2/", timeout=10, context=context) as answer:  # noqa: S310 - our own URL
-            code = answer.status
-    except urllib.error.HTTPError as error:
-        code = error.code
+        code = answer(deployment, url)
     except OSError as error:
         return f"cannot be reached: {error}"
     return "active" if code == wanted else f"answers HTTP {code}"

@@ -1,5 +1,7 @@
 """A stack: created, updated, watched and deleted through python-heatclient, with a deadline on every wait."""
 
+import hashlib
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from harness.engine import Report
 from harness.errors import HarnessError
 
 POLL_S = 2.0
+TAG = "inputs-"
 DELETE_DEADLINE_S = 600
 # What Heat itself needs around the server's own deadline.
 MARGIN_S = 600
@@ -38,9 +41,20 @@ class Request:
         environment.pop("parameter_defaults", None)
         return cls(body, {**files, **more_files}, environment)
 
-    def fields(self) -> dict[str, Any]:
+    def tag(self, name: str) -> str:
+        """Changes with anything that is sent. Slow to compute, as secrets are in it and tags are for all to see."""
+        inputs = json.dumps([self.template, self.files, self.environment], sort_keys=True, default=str).encode()
+        digest = hashlib.scrypt(inputs, salt=name.encode(), n=1 << 14, r=8, p=1, dklen=16)
+        return f"{TAG}{digest.hex()}"
+
+    def fields(self, name: str) -> dict[str, Any]:
         """As Heat's API names them."""
-        return {"template": self.template, "files": dict(self.files), "environment": dict(self.environment)}
+        return {
+            "template": self.template,
+            "files": dict(self.files),
+            "environment": dict(self.environment),
+            "tags": self.tag(name),
+        }
 
 
 class Stack:
@@ -61,14 +75,24 @@ class Stack:
         """Create it and wait; it stays as it is when it fails, for its reason to be read."""
         self._call(
             lambda: self.heat.stacks.create(
-                stack_name=self.name, disable_rollback=True, timeout_mins=_minutes(deadline_s), **request.fields()
+                stack_name=self.name,
+                disable_rollback=True,
+                timeout_mins=_minutes(deadline_s),
+                **request.fields(self.name),
             )
         )
         self.wait(deadline_s, report)
 
+    def made_from(self, request: Request) -> bool:
+        """Whether the stack's last create or update sent just this, and went well."""
+        found = self.get()
+        if found is None or found.stack_status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+            return False
+        return request.tag(self.name) in (found.tags or [])
+
     def changes(self, request: Request) -> dict[str, list[str]]:
         """What an update would do, by Heat's preview: names of resources replaced, updated, added, deleted."""
-        preview = self._call(lambda: self.heat.stacks.preview_update(self.name, **request.fields()))
+        preview = self._call(lambda: self.heat.stacks.preview_update(self.name, **request.fields(self.name)))
         found = preview["resource_changes"]
         kinds = ("replaced", "updated", "added", "deleted")
         return {kind: [item["resource_name"] for item in found.get(kind, [])] for kind in kinds}
@@ -76,7 +100,9 @@ class Stack:
     def update(self, request: Request, deadline_s: float, report: Report) -> None:
         """Apply a request and wait."""
         marker = self._last_event()
-        self._call(lambda: self.heat.stacks.update(self.name, timeout_mins=_minutes(deadline_s), **request.fields()))
+        self._call(
+            lambda: self.heat.stacks.update(self.name, timeout_mins=_minutes(deadline_s), **request.fields(self.name))
+        )
         self.wait(deadline_s, report, marker)
 
     def delete(self, report: Report) -> None:

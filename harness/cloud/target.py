@@ -1,12 +1,10 @@
 """The cloud target: preflight, create or update, and what came out of it."""
 
-import socket
 import ssl
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from openstack.connection import Connection
 from openstack.exceptions import SDKException
@@ -17,13 +15,13 @@ from harness.cloud.stack import MARGIN_S, Request, Stack
 from harness.deployment import DEFAULT_NAME, Deployment, State
 from harness.engine import Report, silent
 from harness.errors import HarnessError
+from harness.frontdoor import answer
 from harness.hot.environment import read_environment
 from harness.hot.parameters import resolve_parameters
 from harness.hot.template import load_template
 from harness.local import TEMPLATE
 
 CONSOLE_LINES = 30
-PORTS = {"mirror_url": 443, "registry_url": 5000}
 Ask = Callable[[str], bool]
 
 
@@ -134,10 +132,11 @@ def _update(
     connection: Connection, stack: Stack, request: Request, deadline: float, options: CloudOptions, report: Report
 ) -> None:
     """Say what would be replaced, ask, and apply."""
-    changes = stack.changes(request)
-    if not any(changes.values()):
+    if stack.made_from(request):
         report(f"stack {stack.name} is there, with these parameters")
         return
+    # Heat's preview is careful: it names as replaced what it cannot rule out.
+    changes = stack.changes(request)
     for kind, names in changes.items():
         if names:
             report(f"{kind}: {', '.join(names)}")
@@ -176,28 +175,25 @@ def _remember(stack: Stack, options: CloudOptions) -> Deployment:
         ca_file=str(state.write("ca.crt", outputs["ca_certificate"])),
         registry_username=outputs["registry_username"],
         password_file=str(state.write("password", outputs["registry_password"] + "\n")),
+        address=outputs["floating_ip"],
     )
     state.save(deployment)
-    warning = _certificate_warning(outputs, state.ca_file)
+    warning = _certificate_warning(deployment)
     if warning:
-        deployment = Deployment(**{**deployment.__dict__, "warning": warning})
+        deployment = replace(deployment, warning=warning)
         state.save(deployment)
     return deployment
 
 
-def _certificate_warning(outputs: Mapping[str, Any], ca_file: Path) -> str:
-    """Connects to both ports by the address, which every generated certificate names."""
-    address = outputs["floating_ip"]
-    context = ssl.create_default_context(cafile=str(ca_file))
-    for output, port in PORTS.items():
-        name = urlsplit(outputs[output]).hostname or address
+def _certificate_warning(deployment: Deployment) -> str:
+    """Both ports must show a certificate of the stack's CA; a firewall between here and there is only a warning."""
+    for url in (deployment.mirror_url, deployment.registry_url):
         try:
-            with socket.create_connection((address, port), timeout=10) as plain:
-                context.wrap_socket(plain, server_hostname=name).close()
+            answer(deployment, url)
         except ssl.SSLCertVerificationError as error:
-            raise HarnessError(f"{name}:{port} serves a certificate that is not of the stack's CA: {error}") from error
+            raise HarnessError(f"{url} serves a certificate that is not of the stack's CA: {error}") from error
         except OSError as error:
-            return f"{address}:{port} cannot be reached from here ({error}): see {output.split('_')[0]}_client_cidr"
+            return f"{url} cannot be reached from here ({error}): see mirror_client_cidr, registry_client_cidr"
     return ""
 
 
