@@ -26,6 +26,8 @@ DAEMON_LOG = Path("/var/log/docker-registry-stack-dockerd.log")
 # The time a read from the engine may stay silent; a build that downloads packages is silent for long.
 READ_TIMEOUT_S = 900
 START_DEADLINE_S = 60
+STOP_DEADLINE_S = 15
+PID_FILES = (Path("/var/run/docker.pid"), Path("/var/run/docker/containerd/containerd.pid"))
 PACKAGES = ("docker.io", "iptables")
 
 
@@ -132,9 +134,31 @@ def _start(report: Report) -> docker.DockerClient:
 
 def _start_by_hand() -> "subprocess.Popen[bytes]":
     """Run dockerd in its own session, so that it outlives this process and its terminal."""
+    for pid_file in PID_FILES:
+        _forget_dead(pid_file)
     DAEMON_LOG.parent.mkdir(parents=True, exist_ok=True)
     with DAEMON_LOG.open("ab") as log:
         return subprocess.Popen(["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+
+
+def _forget_dead(pid_file: Path) -> None:
+    """Remove what a killed engine left: a new one takes any process of that number, dying ones too, for the old."""
+    if not pid_file.exists():
+        return
+    pid = pid_file.read_text().strip()
+    wait_until(lambda: _alive(pid), STOP_DEADLINE_S, f"process {pid}, an engine that does not answer, to end")
+    pid_file.unlink(missing_ok=True)
+
+
+def _alive(pid: str) -> str | None:
+    """A probe: None when no engine's process has that number (any more)."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    name, _, rest = state.partition("(")[2].rpartition(")")
+    dead = name not in ("dockerd", "containerd") or rest.split()[0] in "ZX"
+    return None if dead else f"{name} is running"
 
 
 def _collect_answer(clients: list[docker.DockerClient], daemon: "subprocess.Popen[bytes] | None" = None) -> str | None:
