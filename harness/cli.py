@@ -177,7 +177,7 @@ def client_config(
 
 @app.command()
 def demo(
-    rate: Annotated[float, typer.Option(help="Rate of the link to the upstream, in Mbit/s.")] = 50.0,
+    rate: Annotated[float, typer.Option(help="Rate of the link to the upstream, in Mbit/s.")] = 40.0,
     as_json: Json = False,
 ) -> None:
     """Walk through it on real Docker hosts, and print a table of times.

@@ -1,0 +1,75 @@
+"""What the user is told when no engine answers and none can be started, and what a killed engine leaves."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness import engine as module
+from harness.engine import engine
+from harness.errors import HarnessError
+
+
+@pytest.fixture
+def ordinary_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nobody in particular, on a machine without an engine; returns where its socket would be."""
+    socket = tmp_path / "docker.sock"
+    monkeypatch.setattr(module, "DEFAULT_SOCKET", str(socket))
+    monkeypatch.setattr(module, "_address", lambda: {"base_url": f"unix://{socket}"})
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    return socket
+
+
+@pytest.mark.usefixtures("ordinary_user")
+def test_no_engine_and_no_root() -> None:
+    with pytest.raises(HarnessError) as caught:
+        engine()
+    assert str(caught.value) == (
+        "no Docker engine answers and this user may not start or install one: start Docker "
+        "(`sudo systemctl start docker`), point DOCKER_HOST at an engine, or run as root"
+    )
+
+
+def test_a_socket_that_is_for_others(ordinary_user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ordinary_user.touch()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(HarnessError) as caught:
+        engine()
+    assert str(caught.value) == (
+        f"the Docker engine's socket {ordinary_user} may not be used by this user: "
+        "join the group `docker` (and log in again), or run as root"
+    )
+
+
+def test_pid_file_of_a_process_that_is_gone(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    pid_file = tmp_path / "docker.pid"
+    pid_file.write_text(f"{ended.pid}\n")
+    module._forget_dead(pid_file)
+    assert not pid_file.exists()
+
+
+def test_pid_file_whose_number_another_program_has(tmp_path: Path) -> None:
+    pid_file = tmp_path / "docker.pid"
+    pid_file.write_text(str(os.getpid()))
+    module._forget_dead(pid_file)
+    assert not pid_file.exists()
+
+
+def test_pid_file_of_a_running_engine_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real process with the engine's name, which does not end."""
+    program = tmp_path / "dockerd"
+    program.symlink_to("/bin/sleep")
+    monkeypatch.setattr(module, "STOP_DEADLINE_S", 0.3)
+    pid_file = tmp_path / "docker.pid"
+    running = subprocess.Popen([str(program), "60"])
+    try:
+        pid_file.write_text(str(running.pid))
+        with pytest.raises(HarnessError, match="an engine that does not answer"):
+            module._forget_dead(pid_file)
+        assert pid_file.exists()
+    finally:
+        running.kill()
+        running.wait()
