@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from docker.errors import DockerException
 from rich.table import Table
 
 from harness import local
@@ -196,19 +197,31 @@ def demo(
 
 
 def main() -> None:
-    """Run a command; a HarnessError is one line and exit code 1, Ctrl-C exit code 130."""
+    """Run a command; what a user or the engine can cause is one line and exit code 1, Ctrl-C exit code 130."""
     try:
         app(standalone_mode=True)
     except HarnessError as error:
         fail(str(error))
-        for note in getattr(error, "__notes__", []):
-            err.print(note, markup=False)
+        _print_notes(error)
+        sys.exit(1)
+    except DockerException as error:
+        fail(f"the Docker engine does not do its part: {error}")
+        _print_notes(error)
         sys.exit(1)
     except SystemExit as left:
         # What Typer makes of Ctrl-C.
         if left.code == 130:
             fail("interrupted")
+            _print_notes(left)
         raise
+
+
+def _print_notes(error: BaseException | None) -> None:
+    """What was added to an error on its way, or to the one that it was made of."""
+    while error is not None:
+        for note in getattr(error, "__notes__", []):
+            err.print(note, markup=False)
+        error = error.__context__
 
 
 def _destroy_local(name: str, keep_data: bool, yes: bool) -> None:

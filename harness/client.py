@@ -12,7 +12,6 @@ from harness.deployment import Deployment
 from harness.engine import Report, silent
 from harness.images.own import own_image
 from harness.machine import Machine, MachineSpec
-from harness.waiting import wait_until
 
 
 def docker_client(
@@ -32,7 +31,7 @@ def docker_client(
         image=own_image(client, "client", report), name=name, labels=labels, network=network, docker=True
     )
     machine = Machine.boot(client, spec, report)
-    wait_until(lambda: _engine(machine), 60, f"Docker on {name}", log=machine.logs)
+    machine.wait_for_docker()
     configure(machine, "docker", deployment, host)
     return machine
 
@@ -47,7 +46,7 @@ def configure(machine: Machine, kind: str, deployment: Deployment, host: str) ->
     if kind == "docker":
         # What systemctl restart docker is elsewhere: the engine is this machine's first process.
         machine.restart()
-        wait_until(lambda: _engine(machine), 60, f"Docker on {machine.name}", log=machine.logs)
+        machine.wait_for_docker()
 
 
 def login(machine: Machine, deployment: Deployment, host: str) -> None:
@@ -60,9 +59,3 @@ def image_digest(machine: Machine, reference: str) -> str:
     """The digest under which an image was pulled."""
     found = json.loads(machine.exec(["docker", "image", "inspect", reference]).out)[0]["RepoDigests"]
     return str(found[0]).rsplit("@", 1)[1]
-
-
-def _engine(machine: Machine) -> str | None:
-    """A probe: does dockerd answer?"""
-    result = machine.exec(["docker", "version", "--format", "{{.Server.Version}}"], check=False, timeout=5)
-    return None if result.code == 0 else result.tail(1)

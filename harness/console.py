@@ -1,12 +1,13 @@
 """What a command prints: progress on standard error, its result on standard output, plain when piped."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 
-Report = Callable[[str], None]
+from harness.engine import Report
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -34,13 +35,9 @@ def progress(title: str, spinner: bool = True) -> Iterator[Report]:
 
 def warn(text: str) -> None:
     """One line that wants attention but stops nothing."""
-    err.print(f"[yellow]warning:[/yellow] {_escaped(text)}")
+    err.print(f"[yellow]warning:[/yellow] {escape(text)}")
 
 
 def fail(text: str) -> None:
     """One line that says why the command ends."""
-    err.print(f"[red]error:[/red] {_escaped(text)}")
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
+    err.print(f"[red]error:[/red] {escape(text)}")

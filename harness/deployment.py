@@ -53,16 +53,6 @@ class State:
         self.name = name
         self.folder = state_root() / name
 
-    @property
-    def ca_file(self) -> Path:
-        """The CA that clients must trust."""
-        return self.folder / "ca.crt"
-
-    @property
-    def password_file(self) -> Path:
-        """The login's password, one line."""
-        return self.folder / "password"
-
     def write(self, name: str, content: str | bytes) -> Path:
         """Write a file that only its owner can read, whole or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.cloud.target import CloudOptions
-from harness.deployment import State, state_root
+from harness.deployment import State
 from harness.errors import HarnessError
-
-LAB_CLOUD = "registry-lab"
+from harness.lab import settings as lab
+from harness.lab.credentials import CLOUDS
 
 
 class Target(StrEnum):
@@ -42,13 +42,13 @@ def refuse_other_target(name: str, chosen: Target) -> None:
 def cloud_options(target: Target, os_cloud: str | None, name: str, **more: Any) -> CloudOptions:
     """The options of a cloud or of the lab, whose clouds.yaml lies with the lab's own state."""
     if target is Target.lab:
-        return CloudOptions(cloud=LAB_CLOUD, clouds_file=lab_clouds_file(), name=name, target=target.value, **more)
+        return CloudOptions(cloud=lab.CLOUD, clouds_file=lab_clouds_file(), name=name, target=target.value, **more)
     return CloudOptions(cloud=os_cloud, name=name, target=target.value, **more)
 
 
 def lab_clouds_file() -> Path:
     """Written by `tox -e lab -- up`."""
-    path = state_root() / "lab" / "clouds.yaml"
+    path = lab.state().folder / CLOUDS
     if not path.exists():
         raise HarnessError("the lab is not up: run `tox -e lab -- up`")
     return path

@@ -28,7 +28,7 @@ def wait_until(
     """
     started = time.monotonic()
     while True:
-        status = _ask(probe)
+        status = ask(probe)
         waited = time.monotonic() - started
         if status is None:
             return waited
@@ -37,14 +37,14 @@ def wait_until(
         time.sleep(poll_s)
 
 
-def _ask(probe: Probe) -> str | None:
-    """One look; trouble while looking is a status like any other."""
+def ask(probe: Probe) -> str | None:
+    """One look; trouble while looking is a status like any other, in one line."""
     try:
         return probe()
     except HarnessError:
         raise
     except Exception as error:  # noqa: BLE001 - not up yet: any failure to reach it is a status
-        return f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 def _give_up(what: str, deadline_s: float, status: str, log: Callable[[], str] | None, hint: str) -> str:

@@ -71,8 +71,8 @@ class Stack:
             return None
         return None if found.stack_status == "DELETE_COMPLETE" else found
 
-    def create(self, request: Request, deadline_s: float, report: Report) -> None:
-        """Create it and wait; it stays as it is when it fails, for its reason to be read."""
+    def create(self, request: Request, deadline_s: float) -> None:
+        """Have it created; it stays as it is when that fails, for its reason to be read."""
         self._call(
             lambda: self.heat.stacks.create(
                 stack_name=self.name,
@@ -81,7 +81,6 @@ class Stack:
                 **request.fields(self.name),
             )
         )
-        self.wait(deadline_s, report)
 
     def made_from(self, request: Request) -> bool:
         """Whether the stack's last create or update sent just this, and went well."""

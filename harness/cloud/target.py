@@ -74,7 +74,8 @@ def destroy(options: CloudOptions, purge: bool = False, report: Report = silent)
     stack = Stack(heat(connection), options.name)
     found = stack.get()
     if found is not None:
-        container = found.parameters.get("swift_container", "") if purge else ""
+        in_swift = found.parameters["storage_driver"] == "swift"
+        container = found.parameters["swift_container"] if purge and in_swift else ""
         stack.delete(report)
         if container:
             _purge(connection, container, report)
@@ -111,8 +112,10 @@ def _create(
     connection: Connection, stack: Stack, request: Request, deadline: float, options: CloudOptions, report: Report
 ) -> None:
     report(f"creating stack {stack.name}")
+    stack.create(request, deadline)
+    # From here on there is a stack of ours, to be waited for or deleted.
     try:
-        stack.create(request, deadline, report)
+        stack.wait(deadline, report)
     except KeyboardInterrupt as error:
         error.add_note(f"stack {stack.name} is still being made: deploy again to go on with it, destroy to remove it")
         raise

@@ -12,6 +12,7 @@ from harness.errors import HarnessError
 from harness.lab import settings
 from harness.machine import Machine
 from harness.privileges import machine_privileges
+from harness.throwaway import run_throwaway
 
 # Of a container that may use them: QEMU's network interfaces, and KVM, of which only the lab itself can tell whether
 # it works (lab-virt).
@@ -81,15 +82,15 @@ def boot(client: docker.DockerClient, image: str, report: Report, cpu_shares: in
 
 def _devices(client: docker.DockerClient, image: str) -> list[str]:
     """Which of the devices the machine of the engine has; raise when it lacks what a lab cannot do without."""
-    output = client.containers.run(
+    output = run_throwaway(
+        client,
         image,
         ["-c", _FOUND],
         entrypoint=["/bin/sh"],
         volumes={"/dev": {"bind": "/dev", "mode": "ro"}},
         network_mode="none",
-        remove=True,
     )
-    found = bytes(output).decode().split()
+    found = output.split()
     if _BRIDGE_FILTER not in found:
         raise HarnessError(
             "the lab's security groups need a kernel module that the Docker engine's machine has not loaded: "

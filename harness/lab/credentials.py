@@ -26,8 +26,7 @@ def write(machine: Machine, image_parameters: dict[str, str]) -> Path:
 
 def openrc(user: str, password: str) -> str:
     """What a shell needs; taken from clouds.yaml settings so that both say the same."""
-    auth = _cloud(user, password)["auth"]
-    variables = {f"OS_{name.upper()}": value for name, value in auth.items()}
+    variables = {f"OS_{name.upper()}": value for name, value in settings.auth(user, password).items()}
     variables |= {"OS_REGION_NAME": settings.REGION, "OS_IDENTITY_API_VERSION": "3"}
     # A cloud named in the environment would win over all of these.
     return "unset OS_CLOUD\n" + "".join(f"export {name}={value}\n" for name, value in variables.items())
@@ -53,14 +52,7 @@ def template_parameters(password: str) -> dict[str, Any]:
 
 def _cloud(user: str, password: str) -> dict[str, Any]:
     return {
-        "auth": {
-            "auth_url": settings.KEYSTONE,
-            "username": user,
-            "password": password,
-            "project_name": user,
-            "user_domain_name": "Default",
-            "project_domain_name": "Default",
-        },
+        "auth": settings.auth(user, password),
         "region_name": settings.REGION,
         "identity_api_version": 3,
     }

@@ -2,7 +2,6 @@
 the image was made of a lab that ran, whose agents' last reports are in its database."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +13,7 @@ from harness.engine import Report, silent
 from harness.errors import HarnessError
 from harness.lab import settings
 from harness.machine import Machine
-from harness.waiting import wait_until
+from harness.waiting import Probe, ask, wait_until
 
 NOVA_SERVICES = {"nova-conductor", "nova-scheduler", "nova-compute"}
 NEUTRON_AGENTS = {
@@ -29,9 +28,6 @@ _POLL_S = 1.0
 
 # It warns of every endpoint that does not answer yet, which is what is being waited for.
 logging.getLogger("keystoneauth").setLevel(logging.ERROR)
-
-# Returns what is missing, or None.
-Check = Callable[[], str | None]
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ class Lab:
         machine.container.reload()
         self.started = _instant(str(machine.container.attrs["State"]["StartedAt"]))
 
-    def checks(self) -> dict[str, Check]:
+    def checks(self) -> dict[str, Probe]:
         """Every fact that makes a lab ready, in the order in which they come true."""
         return {
             "Keystone gives a token": self._token,
@@ -71,7 +67,7 @@ class Lab:
 
     def facts(self) -> list[Fact]:
         """Ask for all of them now."""
-        return [Fact(name, _attempt(check)) for name, check in self.checks().items()]
+        return [Fact(name, ask(check)) for name, check in self.checks().items()]
 
     def password(self) -> str:
         """The one password of this lab's administrator, operator and services."""
@@ -140,7 +136,7 @@ def wait_until_ready(
             raise HarnessError(f"{machine.name} stopped while booting:\n{machine.logs()[-2000:]}")
         while pending:
             name, check = next(iter(pending.items()))
-            missing = _attempt(check)
+            missing = ask(check)
             if missing is not None:
                 return f"{name}: not yet: {missing}"
             report(name)
@@ -157,28 +153,11 @@ def connect(user: str, password: str) -> Connection:
     region = get_cloud_region(
         load_yaml_config=False,
         load_envvars=False,
-        auth={
-            "auth_url": settings.KEYSTONE,
-            "username": user,
-            "password": password,
-            "project_name": user,
-            "user_domain_name": "Default",
-            "project_domain_name": "Default",
-        },
+        auth=settings.auth(user, password),
         region_name=settings.REGION,
         api_timeout=_TIMEOUT_S,
     )
     return Connection(config=region)
-
-
-def _attempt(check: Check) -> str | None:
-    """Trouble while asking is an answer like any other."""
-    try:
-        return check()
-    except HarnessError:
-        raise
-    except Exception as error:  # noqa: BLE001 - not up yet: any failure to reach it is a status
-        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
 
 def _lacking(names: set[str]) -> str | None:

@@ -39,6 +39,18 @@ DISK_BUILD_GIB = 12
 DISK_GIB = 5
 
 
+def auth(user: str, password: str) -> dict[str, str]:
+    """What Keystone wants to know of a user, in the project of the same name, as clouds.yaml names it."""
+    return {
+        "auth_url": KEYSTONE,
+        "username": user,
+        "password": password,
+        "project_name": user,
+        "user_domain_name": "Default",
+        "project_domain_name": "Default",
+    }
+
+
 def state() -> State:
     """The lab's folder among the deployments: credentials and keys, readable by their owner only."""
     return State("lab")
