@@ -153,12 +153,6 @@ class Machine:
         """What the container's first process has written."""
         return bytes(self.container.logs()).decode(errors="replace")
 
-    def wait_for_boot(self, deadline_s: float = 120) -> float:
-        """Wait until cloud-init has been through all its stages; return the seconds waited."""
-        hint = f"look with `docker exec {self.name} journalctl -b`"
-        what = f"cloud-init on {self.name}"
-        return wait_until(self._boot_status, deadline_s, what, log=self._journal, hint=hint)
-
     def wait_for_docker(self, deadline_s: float = 60) -> float:
         """Wait until the Docker engine inside answers; return the seconds waited."""
         return wait_until(self._docker_status, deadline_s, f"the Docker engine in {self.name}", log=self.logs)
@@ -185,23 +179,12 @@ class Machine:
         except NotFound:
             return
 
-    def _boot_status(self) -> str | None:
-        """A probe: cloud-init writes its result when its last stage is over."""
-        if not self.running:
-            raise HarnessError(f"{self.name} stopped while booting:\n{self.logs()[-2000:]}")
-        if self.exec(["test", "-f", "/run/cloud-init/result.json"], check=False).code == 0:
-            return None
-        return self.exec(["systemctl", "is-system-running"], check=False).out.strip() or "systemd is not up"
-
     def _docker_status(self) -> str | None:
         """A probe: `docker info` is an answer of the daemon's, not of the client's."""
         if not self.running:
             raise HarnessError(f"{self.name} stopped while starting:\n{self.logs()[-2000:]}")
         result = self.exec(["docker", "info", "--format", "{{.ServerVersion}}"], check=False, timeout=10)
         return None if result.code == 0 else result.tail()
-
-    def _journal(self) -> str:
-        return self.exec(["journalctl", "--no-pager", "-n", "20"], check=False, timeout=10).out
 
 
 def start_container(container: Container, picked: bool, tries: int = 3) -> None:

@@ -5,6 +5,7 @@ An empty list is a pass. The unit tests run each on the product, and on a copy t
 
 import re
 import shlex
+from collections.abc import Callable
 
 from harness.hot.userdata import (
     PLACEHOLDER,
@@ -176,3 +177,15 @@ def environment_lines(text: str) -> list[str]:
     names = [line.split("=", 1)[0] for line in lines if "=" in line and not line.startswith("#")]
     bad = [f"{line!r} is no assignment" for line in lines if not _RENDERED_LINE.fullmatch(line)]
     return bad + [f"{name} is assigned twice" for name in sorted({n for n in names if names.count(n) > 1})]
+
+
+# What every rendered user-data must keep to.
+RULES: tuple[Callable[[str], list[str]], ...] = (
+    loaders_agree,
+    unit_references_known,
+    unit_bodies_once,
+    enabled_units_installable,
+    no_coreos_substitution,
+    modes_safe,
+    environment_lines,
+)

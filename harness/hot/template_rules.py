@@ -1,7 +1,7 @@
 """The rules the Heat template must keep, each a function that returns its violations: none is a pass."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from harness.errors import HarnessError
@@ -107,3 +107,15 @@ def renders(template: Template, values: Mapping[str, Any], references: Reference
     except HarnessError as error:
         return [str(error)]
     return []
+
+
+# What every template must keep to.
+RULES: tuple[Callable[[Template], list[str]], ...] = (
+    parameters_described,
+    parameters_grouped,
+    secrets_hidden,
+    defaults_valid,
+    names_unique,
+    user_data_raw,
+    free_text_bounded,
+)

@@ -5,7 +5,6 @@ what was pushed here. Large layers are streamed both ways and never held in memo
 """
 
 import hashlib
-import io
 import json
 import random
 import tarfile
@@ -107,17 +106,6 @@ class Layer:
         return member.tobuf()
 
 
-def tar_of(files: dict[str, bytes]) -> bytes:
-    """A layer with these files."""
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size, member.mode = len(content), 0o755
-            tar.addfile(member, io.BytesIO(content))
-    return stream.getvalue()
-
-
 class OciClient:
     """A registry at `base_url`, spoken to as one user."""
 
@@ -213,25 +201,6 @@ class OciClient:
     def tags(self, repo: str) -> list[str]:
         """The tags of a repository."""
         return list(self.expect(200, "GET", f"/v2/{repo}/tags/list").json()["tags"] or [])
-
-
-def push_image(
-    base_url: str,
-    repo: str,
-    tag: str,
-    layers: Sequence[bytes | int | Layer],
-    auth: Auth = None,
-    verify: Verify = False,
-) -> ImageRef:
-    """Push a generated image: see OciClient.push."""
-    return OciClient(base_url, auth, verify).push(repo, tag, layers)
-
-
-def pull_image(
-    base_url: str, repo: str, reference: str, auth: Auth = None, verify: Verify = False, **query: str
-) -> ImageRef:
-    """Pull an image by tag or digest, every byte verified: see OciClient.pull."""
-    return OciClient(base_url, auth, verify).pull(repo, reference, **query)
 
 
 class _Hashed:

@@ -96,15 +96,7 @@ def test_heat_validates(product: Product, options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "rule",
-    [
-        template_rules.parameters_described,
-        template_rules.parameters_grouped,
-        template_rules.secrets_hidden,
-        template_rules.defaults_valid,
-        template_rules.names_unique,
-        template_rules.user_data_raw,
-        template_rules.free_text_bounded,
-    ],
+    template_rules.RULES,
 )
 def test_rules_of_the_template(product: Product, rule: Callable[[Template], list[str]]) -> None:
     assert rule(product.template) == []
@@ -121,15 +113,7 @@ def test_the_example_has_the_ten_and_is_enough(product: Product) -> None:
 
 @pytest.mark.parametrize(
     "rule",
-    [
-        rules.loaders_agree,
-        rules.unit_references_known,
-        rules.unit_bodies_once,
-        rules.enabled_units_installable,
-        rules.no_coreos_substitution,
-        rules.modes_safe,
-        rules.environment_lines,
-    ],
+    rules.RULES,
 )
 def test_rules_of_the_cloud_config(product: Product, rule: Callable[[str], list[str]]) -> None:
     assert rule(product.rendered()) == []

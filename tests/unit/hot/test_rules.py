@@ -55,13 +55,7 @@ coreos:
 RENDERED = GOOD.replace("@@A@@", "'a'").replace("@@BLOB@@", "aGVsbG8=")
 TEXT_RULES: list[Callable[[str], list[str]]] = [
     rules.placeholders_where_allowed,
-    rules.loaders_agree,
-    rules.unit_references_known,
-    rules.unit_bodies_once,
-    rules.enabled_units_installable,
-    rules.no_coreos_substitution,
-    rules.modes_safe,
-    rules.environment_lines,
+    *rules.RULES,
 ]
 
 

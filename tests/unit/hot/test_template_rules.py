@@ -29,13 +29,7 @@ def filled(template: Template) -> list[str]:
 
 
 TEMPLATE_RULES: list[Callable[[Template], list[str]]] = [
-    template_rules.parameters_described,
-    template_rules.parameters_grouped,
-    template_rules.secrets_hidden,
-    template_rules.defaults_valid,
-    template_rules.names_unique,
-    template_rules.user_data_raw,
-    template_rules.free_text_bounded,
+    *template_rules.RULES,
     required,
     filled,
 ]
