@@ -37,17 +37,17 @@ def settle(client: docker.DockerClient, options: LocalOptions) -> None:
 def replace_host(client: docker.DockerClient, options: LocalOptions, spec: MachineSpec, report: Report) -> Machine:
     """Boot the new host in the place of the old one, which comes back if the new one does not work."""
     old = Machine.find(client, options.name)
+    was_running = old is not None and old.running
     fresh = not client.volumes.list(filters={"name": f"^{options.volume}$"})
-    if old is not None:
-        report("parameters have changed: stopping the host to replace it")
-        was_running = old.running
-        old.container.stop(timeout=30)
-        old.container.rename(_previous(options))
     try:
+        if old is not None:
+            report("parameters have changed: stopping the host to replace it")
+            old.container.stop(timeout=30)
+            old.container.rename(_previous(options))
         machine = Machine.boot(client, spec, report)
         wait_until_ready(machine, report)
     except BaseException as error:
-        _undo(client, options, error, old if old and was_running else None, fresh)
+        _undo(client, options, error, old, was_running, fresh)
         raise
     if old is not None:
         old.remove()
@@ -55,11 +55,17 @@ def replace_host(client: docker.DockerClient, options: LocalOptions, spec: Machi
 
 
 def _undo(
-    client: docker.DockerClient, options: LocalOptions, error: BaseException, old: Machine | None, fresh: bool
+    client: docker.DockerClient,
+    options: LocalOptions,
+    error: BaseException,
+    old: Machine | None,
+    was_running: bool,
+    fresh: bool,
 ) -> None:
     """After a failed or interrupted boot: keep its logs, remove it, bring back what there was."""
     failed = Machine.find(client, options.name)
-    if failed is not None:
+    # Interrupted while it was being stopped, the old host still has its name.
+    if failed is not None and (old is None or failed.container.id != old.container.id):
         logs = State(options.name).folder / "failed"
         failed.collect(logs)
         error.add_note(f"its logs are in {logs}")
@@ -67,13 +73,14 @@ def _undo(
             error.add_note(f"it was kept: docker exec -it {options.name} bash")
             return
         failed.remove()
-    previous = Machine.find(client, _previous(options))
-    if previous is not None:
-        previous.container.rename(options.name)
-        if old is not None:
-            previous.container.start()
+    if old is not None:
+        old.container.reload()
+        if old.name != options.name:
+            old.container.rename(options.name)
+        if was_running:
+            old.container.start()
             with contextlib.suppress(HarnessError):
-                wait_until_ready(previous, silent)
+                wait_until_ready(old, silent)
             error.add_note("the host that was there before is back")
     elif fresh:
         remove_labelled(client, f"{DEPLOYMENT_LABEL}={options.name}")
