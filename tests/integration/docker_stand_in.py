@@ -45,6 +45,7 @@ class DockerStandIn:
             "kill": self._kill,
             "image": self._image,
             "inspect": self._inspect,
+            "ps": self._ps,
         }
         self._server: socketserver.BaseServer | None = None
 
@@ -122,3 +123,8 @@ class DockerStandIn:
         container.reload()
         networks = container.attrs["NetworkSettings"]["Networks"].values()
         return Answer(out="".join(network["IPAddress"] for network in networks) + "\n")
+
+    def _ps(self, arguments: Sequence[str]) -> Answer:
+        """The one question that is asked: does a container of this name run?"""
+        name = arguments[-1].removeprefix("name=^").removesuffix("$")
+        return Answer(out=f"{name}\n" if name in self.containers else "")
