@@ -44,7 +44,8 @@ class MachineSpec:
     """What to boot. `systemd` and `docker` say what runs inside and so what the container must be allowed.
 
     ports: {port inside: (address outside, port outside or None for any free one)};
-    volumes: {path inside: volume name}; files: {path inside: (content or file here, mode)}.
+    volumes: {path inside: volume name}; files: {path inside: (content or file here, mode)};
+    address: a fixed one on the network; devices: paths on the engine's machine, the same inside.
     """
 
     image: str
@@ -57,7 +58,11 @@ class MachineSpec:
     volumes: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, tuple[Content, int]] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    entrypoint: Sequence[str] | None = None
     command: Sequence[str] | None = None
+    address: str | None = None
+    devices: Sequence[str] = ()
+    cpu_shares: int | None = None
     systemd: bool = False
     docker: bool = False
 
@@ -211,8 +216,11 @@ def _create(client: docker.DockerClient, spec: MachineSpec) -> Container:
         "environment": dict(spec.environment),
         "ports": {f"{port}/tcp": to for port, to in spec.ports.items()},
         "volumes": {volume: {"bind": path, "mode": "rw"} for path, volume in spec.volumes.items()},
-        **({"hostname": spec.hostname} if spec.hostname else {}),
-        **({"command": list(spec.command)} if spec.command else {}),
+        "devices": [f"{device}:{device}:rwm" for device in spec.devices],
+        "hostname": spec.hostname,
+        "entrypoint": list(spec.entrypoint) if spec.entrypoint else None,
+        "command": list(spec.command) if spec.command else None,
+        "cpu_shares": spec.cpu_shares,
         **_network(client, spec),
         **(machine_privileges(client, spec.image) if spec.systemd or spec.docker else {}),
     }
@@ -225,10 +233,10 @@ def _create(client: docker.DockerClient, spec: MachineSpec) -> Container:
 
 
 def _network(client: docker.DockerClient, spec: MachineSpec) -> dict[str, Any]:
-    """The network and the names the machine has on it."""
+    """The network, and the names and the address the machine has on it."""
     if spec.network is None:
         return {}
-    endpoint = client.api.create_endpoint_config(aliases=list(spec.aliases))
+    endpoint = client.api.create_endpoint_config(aliases=list(spec.aliases), ipv4_address=spec.address)
     return {"network": spec.network, "networking_config": {spec.network: endpoint}}
 
 

@@ -10,8 +10,7 @@ from docker.types import IPAMConfig, IPAMPool
 from harness.engine import Report
 from harness.errors import HarnessError
 from harness.lab import settings
-from harness.machine import Machine
-from harness.privileges import machine_privileges
+from harness.machine import Machine, MachineSpec
 from harness.throwaway import run_throwaway
 
 # Of a container that may use them: QEMU's network interfaces, and KVM, of which only the lab itself can tell whether
@@ -57,27 +56,18 @@ def _refuse_overlap(network: Any) -> None:
 
 def boot(client: docker.DockerClient, image: str, report: Report, cpu_shares: int | None = None) -> Machine:
     """Boot the lab from one of its images; leave no container behind when that fails."""
-    report(f"booting {settings.NAME} ({image})")
-    endpoint = client.api.create_endpoint_config(ipv4_address=settings.ADDRESS)
-    container = client.containers.create(
+    spec = MachineSpec(
         image=image,
         name=settings.NAME,
         hostname="lab",
         labels=settings.LABELS,
         network=settings.NAME,
-        networking_config={settings.NAME: endpoint},
-        devices=[f"{device}:{device}:rwm" for device in _devices(client, image)],
+        address=settings.ADDRESS,
+        devices=_devices(client, image),
         cpu_shares=cpu_shares or _CPU_SHARES,
-        detach=True,
-        **machine_privileges(client, image),
+        systemd=True,
     )
-    machine = Machine(client, container)
-    try:
-        container.start()
-    except APIError as error:
-        machine.remove()
-        raise HarnessError(f"{settings.NAME} could not be started: {error.explanation}") from error
-    return machine
+    return Machine.boot(client, spec, report)
 
 
 def _devices(client: docker.DockerClient, image: str) -> list[str]:

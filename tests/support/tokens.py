@@ -10,11 +10,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
-from docker.models.containers import Container
 
 from harness.images.own import own_image
-from harness.machine import PROJECT, PROJECT_LABEL
-from harness.transfer import pack
+from harness.machine import Machine, MachineSpec
 from harness.waiting import wait_until
 
 # Under the same domain as the upstream: the edge sends credentials nowhere else.
@@ -27,8 +25,8 @@ _FOLDER = "/srv/tokens"
 class TokenServer:
     """A running token server. Get one from `TokenServer.start`."""
 
-    def __init__(self, client: docker.DockerClient, container: Container, certificate: bytes) -> None:
-        self.client, self.container, self.certificate = client, container, certificate
+    def __init__(self, machine: Machine, certificate: bytes) -> None:
+        self.machine, self.certificate = machine, certificate
 
     @classmethod
     def start(
@@ -43,46 +41,41 @@ class TokenServer:
         """Start one under the name `alias` on `network`. It runs in the host's image, which has Python."""
         key, certificate = _key_pair()
         settings = {"issuer": AUTH_NAME, "username": login[0], "password": login[1], "port": PORT}
-        container = client.containers.create(
-            own_image(client, "host"),
-            [f"{_FOLDER}/server.py", _FOLDER],
-            entrypoint=["python3", "-u"],
+        spec = MachineSpec(
+            image=own_image(client, "host"),
             name=name,
-            labels={PROJECT_LABEL: PROJECT, **labels},
+            labels=labels,
             network=network,
-            networking_config={network: client.api.create_endpoint_config(aliases=[alias])},
+            aliases=(alias,),
+            entrypoint=["python3", "-u"],
+            command=[f"{_FOLDER}/server.py", _FOLDER],
+            files={
+                f"{_FOLDER}/server.py": (_SERVER, 0o644),
+                f"{_FOLDER}/key.pem": (key, 0o600),
+                f"{_FOLDER}/crt.pem": (certificate, 0o644),
+                f"{_FOLDER}/settings.json": (json.dumps(settings).encode(), 0o600),
+            },
         )
-        container.put_archive(
-            "/",
-            pack(
-                {
-                    f"{_FOLDER}/server.py": (_SERVER, 0o644),
-                    f"{_FOLDER}/key.pem": (key, 0o600),
-                    f"{_FOLDER}/crt.pem": (certificate, 0o644),
-                    f"{_FOLDER}/settings.json": (json.dumps(settings).encode(), 0o600),
-                }
-            ),
-        )
-        container.start()
-        server = cls(client, container, certificate)
+        server = cls(Machine.boot(client, spec), certificate)
         wait_until(lambda: None if "listening" in server.log() else "silent", 20, name, log=server.log)
         return server
 
     def log(self) -> str:
         """One line a request: status, user, scopes."""
-        return bytes(self.container.logs()).decode(errors="replace")
+        return self.machine.logs()
 
     def rename(self, alias: str) -> None:
         """Reachable under this name only."""
-        self.container.reload()
-        (name,) = self.container.attrs["NetworkSettings"]["Networks"]
-        network = self.client.networks.get(name)
-        network.disconnect(self.container)
-        network.connect(self.container, aliases=[alias])
+        container = self.machine.container
+        container.reload()
+        (name,) = container.attrs["NetworkSettings"]["Networks"]
+        network = self.machine.client.networks.get(name)
+        network.disconnect(container)
+        network.connect(container, aliases=[alias])
 
     def remove(self) -> None:
         """Remove its container and its anonymous volumes."""
-        self.container.remove(force=True, v=True)
+        self.machine.remove()
 
 
 def _key_pair() -> tuple[bytes, bytes]:
