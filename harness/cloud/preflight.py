@@ -9,6 +9,9 @@ from openstack.connection import Connection
 from openstack.exceptions import SDKException
 
 from harness.errors import HarnessError
+from harness.hot.template import load_template
+from harness.hot.userdata import placeholder_value
+from harness.local import TEMPLATE
 
 MEMORY_MB = 1024
 # What the stack asks of each quota; volumes and their gigabytes only with a cache volume.
@@ -116,9 +119,13 @@ def _swift(connection: Connection, values: Mapping[str, Any]) -> str | None:
     return None
 
 
+def keystone_url(values: Mapping[str, Any]) -> str:
+    """The address that the host will use, by the template's own rule: version 3, whatever `os_authurl` ends in."""
+    quoted: str = placeholder_value(load_template(TEMPLATE), values, {}, "@@OS_AUTHURL@@")
+    return quoted.strip("'")
+
+
 def _as_registry_user(connection: Connection, values: Mapping[str, Any]) -> Connection:
-    url = values["os_authurl"].rstrip("/")
-    base = next((url.removesuffix(end) for end in ("/v2.0", "/v2", "/v3") if url.endswith(end)), url)
     project: dict[str, Any] = {"project_id": connection.current_project_id}
     if values["os_project_name"]:
         project = {
@@ -128,7 +135,7 @@ def _as_registry_user(connection: Connection, values: Mapping[str, Any]) -> Conn
     return openstack.connect(
         load_yaml_config=False,
         load_envvars=False,
-        auth_url=f"{base}/v3",
+        auth_url=keystone_url(values),
         username=values["os_username"],
         password=values["os_password"],
         user_domain_name=values["os_user_domain_name"],

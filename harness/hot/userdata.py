@@ -47,6 +47,13 @@ def render_user_data(template: Template, values: Mapping[str, Any], references: 
     return text
 
 
+def placeholder_value(template: Template, values: Mapping[str, Any], references: References, placeholder: str) -> Any:
+    """What the template's own mapping puts in the place of one placeholder, its quotes included."""
+    name, snippet = _user_data(template)
+    where = f"resources.{name}.properties.user_data.{placeholder}"
+    return Scope(template, values, references).evaluate(_replacement(snippet)["params"][placeholder], where)
+
+
 def source_text(template: Template) -> str:
     """The user-data before anything is filled in: what the `template:` of its str_replace is."""
     name, snippet = _user_data(template)
