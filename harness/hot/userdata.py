@@ -2,7 +2,9 @@
 
 import base64
 import binascii
+import gzip
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,8 @@ NOVA_LIMIT = 65_535
 PLACEHOLDER = re.compile(r"@@[A-Z][A-Z0-9_]*@@")
 UNIT_DIRECTORY = "/etc/systemd/system/"
 _BASE64 = frozenset({"b64", "base64"})
+# As cloud-init's cc_write_files.py and coreos-cloudinit's config/decode.go name them.
+_GZIP = frozenset({"gz+b64", "gz+base64", "gzip+b64", "gzip+base64"})
 _REPLACE = ("str_replace", "str_replace_strict", "str_replace_vstrict")
 
 
@@ -171,12 +175,22 @@ def _host_file(entry: Any) -> HostFile:
 def _decoded(path: str, content: str, encoding: str) -> bytes:
     if encoding == "text/plain":
         return content.encode()
-    if encoding not in _BASE64:
-        raise HarnessError(f'user-data: {path}: encoding "{encoding}" is not one both loaders take; use b64')
+    if encoding not in _BASE64 | _GZIP:
+        raise HarnessError(
+            f'user-data: {path}: encoding "{encoding}" is not one both loaders take; use b64 or gzip+base64'
+        )
     try:
-        return base64.b64decode("".join(content.split()), validate=True)
+        decoded = base64.b64decode("".join(content.split()), validate=True)
     except binascii.Error as error:
         raise HarnessError(f"user-data: {path}: the content is not base64: {error}") from None
+    return _unzipped(path, decoded) if encoding in _GZIP else decoded
+
+
+def _unzipped(path: str, content: bytes) -> bytes:
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise HarnessError(f"user-data: {path}: the content is not gzip: {error}") from None
 
 
 def _mode(path: str, permissions: Any) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.hot.environment import Environment, Given, read_environment
+from harness.hot.pack import pack
 from harness.hot.parameters import resolve_parameters
 from harness.hot.template import Template, load_template
 from harness.hot.userdata import HostFile, host_files, render_user_data, source_text
@@ -17,6 +18,7 @@ from tests.unit.hot import oracle
 REPOSITORY = Path(__file__).parents[3]
 TEMPLATE = "heat/registry.yaml"
 CLOUD_CONFIG = "cloud-config/docker-host.yaml"
+USER_DATA = "cloud-config/docker-host.user-data.yaml"
 EXAMPLE = "heat/env.example.yaml"
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB+/=\nAAAA\n-----END CERTIFICATE-----\n"
 PSEUDO = {
@@ -38,6 +40,11 @@ class Product:
 
     @cached_property
     def source(self) -> str:
+        return (self.root / CLOUD_CONFIG).read_text()
+
+    @cached_property
+    def packed(self) -> str:
+        """What the template inserts: the source, packed."""
         return source_text(self.template)
 
     @cached_property
@@ -74,6 +81,8 @@ class Product:
         text = (directory / name).read_text()
         assert old in text, f"{old!r} is not in {name}"
         (directory / name).write_text(text.replace(old, new, 1))
+        if name == CLOUD_CONFIG:
+            (directory / USER_DATA).write_text(pack((directory / CLOUD_CONFIG).read_text(), CLOUD_CONFIG))
         return Product(directory)
 
 

@@ -1,6 +1,7 @@
 """heat/registry.yaml and cloud-config/docker-host.yaml: what Heat and the loaders make of them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,13 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.hot import rules, template_rules
+from harness.hot.pack import ENCODING
 from harness.hot.template import Parameter, Template
 from harness.hot.userdata import (
     NOVA_LIMIT,
+    HostFile,
     base64_length,
+    cloud_config,
     host_files,
     render_outputs,
     render_user_data,
@@ -25,6 +29,7 @@ from tests.unit.hot.product import (
     PSEUDO,
     REPOSITORY,
     TEMPLATE,
+    USER_DATA,
     Product,
     parameters_in,
 )
@@ -119,13 +124,36 @@ def test_rules_of_the_cloud_config(product: Product, rule: Callable[[str], list[
     assert rule(product.rendered()) == []
 
 
+def test_packed_is_the_source(product: Product) -> None:
+    """Run `python -m harness.hot.pack` after a change of the source."""
+    packed, source = cloud_config(product.packed), cloud_config(product.source)
+    assert list(packed) == list(source)
+    assert {key: packed[key] for key in packed if key != "write_files"} == {
+        key: source[key] for key in source if key != "write_files"
+    }
+    assert unpacked(product.packed) == unpacked(product.source)
+    assert {entry.get("encoding") for entry in packed["write_files"]} == {None, "b64", ENCODING}
+
+
+def unpacked(text: str) -> list[HostFile]:
+    """The files in their order, whether packed or not; a placeholder in base64 becomes something that is."""
+    files = host_files(text.replace("@@EXTRA_CA@@", "AAAA")).values()
+    return [replace(file, encoding="") for file in files]
+
+
+def test_nothing_in_the_source_is_replaced_by_coreos_cloudinit(product: Product) -> None:
+    """For those who use it by hand: in the packed file it could not be seen."""
+    assert rules.no_coreos_substitution(product.source) == []
+
+
 def test_placeholders(product: Product) -> None:
     assert rules.placeholders_where_allowed(product.source) == []
+    assert rules.placeholders_where_allowed(product.packed) == []
     assert template_rules.placeholders_filled(product.template, product.rendered()) == []
 
 
 def test_static_files_are_byte_identical(product: Product) -> None:
-    assert rules.static_files_identical(product.source, product.rendered()) == []
+    assert rules.static_files_identical(product.packed, product.rendered()) == []
 
 
 def longest_value(parameter: Parameter) -> Any:
@@ -199,6 +227,6 @@ def test_cloud_init_takes_it(product: Product, tmp_path: Path) -> None:
     assert tools.cloud_init_schema(product.rendered(), tmp_path) == ""
 
 
-@pytest.mark.parametrize("name", [TEMPLATE, EXAMPLE, CLOUD_CONFIG])
+@pytest.mark.parametrize("name", [TEMPLATE, EXAMPLE, CLOUD_CONFIG, USER_DATA])
 def test_yamllint(name: str) -> None:
     assert tools.yamllint(REPOSITORY / name, REPOSITORY / ".yamllint.yaml") == ""

@@ -154,11 +154,15 @@ def test_placeholders(text: str, found: set[str]) -> None:
         ("#cloud-config\nwrite_files: [{path: /a}, {path: /a}]", "user-data: write_files has /a twice"),
         (
             "#cloud-config\nwrite_files: [{path: /a, encoding: gzip}]",
-            'user-data: /a: encoding "gzip" is not one both loaders take; use b64',
+            'user-data: /a: encoding "gzip" is not one both loaders take; use b64 or gzip+base64',
         ),
         (
             "#cloud-config\nwrite_files: [{path: /a, encoding: b64, content: '@'}]",
             "user-data: /a: the content is not base64: Only base64 data is allowed",
+        ),
+        (
+            "#cloud-config\nwrite_files: [{path: /a, encoding: gzip+base64, content: AAAA}]",
+            "user-data: /a: the content is not gzip: Not a gzipped file (b'\\x00\\x00')",
         ),
         (
             "#cloud-config\nwrite_files: [{path: /a, permissions: rw}]",
