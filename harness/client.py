@@ -1,7 +1,7 @@
 """A Docker host of one's own to pull and push with, as a user's would be: for the demo and the tests."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,13 +22,15 @@ def docker_client(
     deployment: Deployment,
     host: str,
     report: Report = silent,
+    dns: Sequence[str] = (),
 ) -> Machine:
     """A machine with Docker that has been configured as `tox -e client-config -- docker` says.
 
-    `host` is the deployment's name on `network`, where it listens on the standard ports.
+    `host` is the deployment's name on `network`, where it listens on the standard ports, as known to Docker or to the
+    name servers `dns`.
     """
     spec = MachineSpec(
-        image=own_image(client, "client", report), name=name, labels=labels, network=network, docker=True
+        image=own_image(client, "client", report), name=name, labels=labels, network=network, dns=dns, docker=True
     )
     machine = Machine.boot(client, spec, report)
     machine.wait_for_docker()

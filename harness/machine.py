@@ -45,7 +45,8 @@ class MachineSpec:
 
     ports: {port inside: (address outside, port outside or None for any free one)};
     volumes: {path inside: volume name}; files: {path inside: (content or file here, mode)};
-    address: a fixed one on the network; devices: paths on the engine's machine, the same inside.
+    address: a fixed one on the network; dns: name servers for what the network itself has no name for;
+    devices: paths on the engine's machine, the same inside.
     """
 
     image: str
@@ -61,6 +62,7 @@ class MachineSpec:
     entrypoint: Sequence[str] | None = None
     command: Sequence[str] | None = None
     address: str | None = None
+    dns: Sequence[str] = ()
     devices: Sequence[str] = ()
     cpu_shares: int | None = None
     systemd: bool = False
@@ -218,6 +220,7 @@ def _create(client: docker.DockerClient, spec: MachineSpec) -> Container:
         "volumes": {volume: {"bind": path, "mode": "rw"} for path, volume in spec.volumes.items()},
         "devices": [f"{device}:{device}:rwm" for device in spec.devices],
         "hostname": spec.hostname,
+        "dns": list(spec.dns) or None,
         "entrypoint": list(spec.entrypoint) if spec.entrypoint else None,
         "command": list(spec.command) if spec.command else None,
         "cpu_shares": spec.cpu_shares,

@@ -31,7 +31,7 @@ def own_authority(host: Host) -> Authority:
 
 def serials(target: Target) -> set[int]:
     """Serial numbers of the certificates that are served, of both ports."""
-    return {certificate_at(target.port(port)).serial_number for port in PORTS}
+    return {certificate_at(target.authority(port)).serial_number for port in PORTS}
 
 
 def wait_for(target: Target, pair: Pair) -> None:

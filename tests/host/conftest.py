@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
+from tests.host.lab_target import LabTarget
 from tests.host.targets import LocalTarget, Target, collect_deployments
 from tests.support.evidence import Evidence
 from tests.support.oci import OciClient
@@ -20,7 +21,7 @@ STATE = pytest.StashKey[Path]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("host", "the host under test")
-    group.addoption("--target", default="local", choices=["local"], help="where the host runs")
+    group.addoption("--target", default="local", choices=["local", "lab"], help="where the host runs")
     group.addoption("--keep", default="", metavar="NAME", help="work on deployment NAME, made if need be, and leave it")
 
 
@@ -28,10 +29,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[EVIDENCE] = Evidence("host")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    local = config.getoption("--target") == "local"
     for item in items:
         # Not the fixtures: the first one may have to build the images.
-        item.add_marker(pytest.mark.timeout(240, func_only=True))
+        item.add_marker(pytest.mark.timeout(240 if local else 900, func_only=True))
+    if not local:
+        # What makes hosts of its own, always on the engine here, has no need to be seen again.
+        others = [item for item in items if "target" not in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -69,7 +76,8 @@ def state(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="session")
 def target(request: pytest.FixtureRequest, state: Path) -> Iterator[Target]:
-    target = LocalTarget(state, str(request.config.getoption("--keep")))
+    keep = str(request.config.getoption("--keep"))
+    target = LabTarget(keep) if request.config.getoption("--target") == "lab" else LocalTarget(state, keep)
     request.config.stash[TARGET] = target
     try:
         target.start()

@@ -1,7 +1,5 @@
-"""One class per target: a handle on the booted host and all that differs between targets.
-
-A further target (the VM of the lab, over SSH) is a further class with the members of `Target`.
-"""
+"""One class per target: a handle on the booted host and all that differs between targets. The VM of the lab, over SSH,
+is in lab_target.py."""
 
 import secrets
 import shutil
@@ -40,7 +38,11 @@ PARAMETERS = {
     "require_upstream": "true",
 }
 METADATA = "169.254.169.254"
-_READY_S = 120
+
+
+def hidden_values() -> list[str]:
+    """Those of the parameters that are secrets."""
+    return [value for name, value in PARAMETERS.items() if name.endswith(("password", "secret_key"))]
 
 
 class Target(Protocol):
@@ -62,8 +64,12 @@ class Target(Protocol):
     def addresses(self) -> list[str]:
         """Its addresses, by which a client may call it."""
 
-    def port(self, inside: int) -> int:
-        """Where 443 or 5000 is reached from here, on localhost."""
+    @property
+    def reached_as(self) -> str:
+        """The host in the URLs that it is reached by from here."""
+
+    def authority(self, inside: int) -> str:
+        """Where 443 or 5000 is reached from here, as `host:port`. A reboot may change it."""
 
     def mirror(self) -> OciClient:
         """A client of the mirror, verifying its certificate."""
@@ -93,7 +99,40 @@ class Target(Protocol):
         """Remove all of it; raises when something is left."""
 
 
-class LocalTarget:
+class FrontDoor:
+    """What is the same on every target: the clients of the host's two ports, its own proof that it works."""
+
+    host: Host
+    deployment: Deployment
+    ready_s: float = 120
+    hint: str = ""
+
+    def authority(self, inside: int) -> str:
+        """Where 443 or 5000 is reached from here, as `host:port`."""
+        raise NotImplementedError
+
+    def mirror(self) -> OciClient:
+        """A client of the mirror, verifying its certificate."""
+        return OciClient(f"https://{self.authority(443)}", verify=self.deployment.ca_file)
+
+    def registry(self, auth: Auth = None) -> OciClient:
+        """A client of the push registry, logged in unless another login is given."""
+        login = auth or (self.deployment.registry_username, self.deployment.password)
+        return OciClient(f"https://{self.authority(5000)}", login, self.deployment.ca_file)
+
+    def wait_until_ready(self) -> None:
+        """Wait for the host's own proof that it works."""
+        wait_until(self._readiness, self.ready_s, "registry-ready", hint=self.hint)
+
+    def _readiness(self) -> str | None:
+        """A probe: the verdict of registry-ready, which a failure ends the wait with."""
+        state = self.host.run("systemctl show --property ActiveState --value registry-ready").stdout.strip()
+        if state == "failed":
+            raise HarnessError(f"registry-ready: {self.host.run('cat /run/registry/ready.json').stdout}")
+        return None if state == "active" else state or "systemd does not answer"
+
+
+class LocalTarget(FrontDoor):
     """The host in a container on the Docker engine here, with an upstream of the project's own."""
 
     def __init__(self, state: Path, keep: str = "") -> None:
@@ -118,9 +157,9 @@ class LocalTarget:
         given = read_environment([], [f"{name}={value}" for name, value in parameters.items()])
         self.deployment = local.deploy(self.options, given)
         self.machine = local.find_host(self.options.name)
+        self.hint = f"look with `docker exec {self.machine.name} journalctl -b`"
         self.host = testinfra_host(self.machine)
-        hidden = (value for name, value in PARAMETERS.items() if name.endswith(("password", "secret_key")))
-        self.secrets = [self.deployment.password, *hidden]
+        self.secrets = [self.deployment.password, *hidden_values()]
 
     @property
     def fqdn(self) -> str:
@@ -132,18 +171,14 @@ class LocalTarget:
         """Its addresses, by which a client may call it."""
         return [self.machine.address]
 
-    def port(self, inside: int) -> int:
-        """Where 443 or 5000 is reached from here, on localhost. A restart changes it."""
-        return self.machine.port(inside)
+    @property
+    def reached_as(self) -> str:
+        """The host in the URLs that it is reached by from here."""
+        return "localhost"
 
-    def mirror(self) -> OciClient:
-        """A client of the mirror, verifying its certificate."""
-        return OciClient(f"https://localhost:{self.port(443)}", verify=self.deployment.ca_file)
-
-    def registry(self, auth: Auth = None) -> OciClient:
-        """A client of the push registry, logged in unless another login is given."""
-        login = auth or (self.deployment.registry_username, self.deployment.password)
-        return OciClient(f"https://localhost:{self.port(5000)}", login, self.deployment.ca_file)
+    def authority(self, inside: int) -> str:
+        """Where 443 or 5000 is reached from here, as `host:port`. A restart changes it."""
+        return f"localhost:{self.machine.port(inside)}"
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file that only root can read; the content is on no command line."""
@@ -153,11 +188,6 @@ class LocalTarget:
         """Restart the host's container; returns when the host has proved again that it works."""
         self.machine.restart()
         self.wait_until_ready()
-
-    def wait_until_ready(self) -> None:
-        """Wait for its own proof that it works."""
-        hint = f"look with `docker exec {self.machine.name} journalctl -b`"
-        wait_until(self._readiness, _READY_S, "registry-ready", hint=hint)
 
     def client(self, name: str) -> Machine:
         """A fresh Docker host on its network, configured for it."""
@@ -216,13 +246,6 @@ class LocalTarget:
     @property
     def _ours(self) -> dict[str, Any]:
         return {"label": f"{RUN_LABEL}={self.options.name}"}
-
-    def _readiness(self) -> str | None:
-        """A probe: the verdict of registry-ready, which a failure ends the wait with."""
-        state = self.host.run("systemctl show --property ActiveState --value registry-ready").stdout.strip()
-        if state == "failed":
-            raise HarnessError(f"registry-ready: {self.host.run('cat /run/registry/ready.json').stdout}")
-        return None if state == "active" else state or "systemd does not answer"
 
 
 def collect_deployments(state: Path, folder: Path) -> None:

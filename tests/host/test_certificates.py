@@ -36,14 +36,14 @@ def test_chain_and_every_name(target: Target, port: int) -> None:
     hostname = target.host.check_output("hostname")
     names = [hostname, target.fqdn, "localhost", "127.0.0.1", "::1", *target.addresses]
     for name in names:
-        presented(target.port(port), trusting, name).close()
+        presented(target.authority(port), trusting, name).close()
     with pytest.raises(ssl.SSLCertVerificationError, match="not valid for 'elsewhere.example'"):
-        presented(target.port(port), trusting, "elsewhere.example")
+        presented(target.authority(port), trusting, "elsewhere.example")
 
 
 def test_others_do_not_trust_it(target: Target) -> None:
     with pytest.raises(requests.exceptions.SSLError, match="unable to get local issuer"):
-        requests.get(f"https://localhost:{target.port(443)}/v2/", timeout=10)
+        requests.get(f"https://{target.authority(443)}/v2/", timeout=10)
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
@@ -55,7 +55,7 @@ def test_old_tls_is_refused(target: Target, port: int, version: ssl.TLSVersion) 
     old.set_ciphers("ALL:@SECLEVEL=0")
     old.minimum_version = old.maximum_version = version
     with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
-        presented(target.port(port), old)
+        presented(target.authority(port), old)
 
 
 @pytest.mark.parametrize("port", PORTS)
@@ -64,12 +64,12 @@ def test_current_tls_and_http2(target: Target, port: int, version: ssl.TLSVersio
     context = ssl.create_default_context(cafile=target.deployment.ca_file)
     context.minimum_version = context.maximum_version = version
     context.set_alpn_protocols(["h2", "http/1.1"])
-    with presented(target.port(port), context) as connection:
+    with presented(target.authority(port), context) as connection:
         assert connection.selected_alpn_protocol() == "h2"
 
 
 def test_own_pair_is_taken_up_by_itself(target: Target, host: Host) -> None:
-    pair = own_authority(host).issue(["localhost"])
+    pair = own_authority(host).issue([target.reached_as])
     since = journal(host)
     with restored(target):
         put(target, pair)
@@ -82,7 +82,7 @@ def test_own_pair_is_taken_up_by_itself(target: Target, host: Host) -> None:
 
 
 def test_own_pair_is_taken_up_by_the_documented_restart(target: Target, host: Host) -> None:
-    pair = own_authority(host).issue(["localhost"])
+    pair = own_authority(host).issue([target.reached_as])
     with restored(target) as before:
         host.check_output("systemctl stop registry-certs.path")
         put(target, pair)
@@ -103,7 +103,7 @@ def test_own_pair_is_taken_up_by_the_documented_restart(target: Target, host: Ho
 )
 def test_bad_pair_is_refused(target: Target, host: Host, name: str, content: bytes | None, reason: str) -> None:
     """One line in the journal, and the old pair goes on serving: by itself and after a restart."""
-    content = content or own_authority(host).issue(["localhost"]).key
+    content = content or own_authority(host).issue([target.reached_as]).key
     message = f"error: {FOLDER}: {reason}: {REFUSED}"
     with restored(target) as before:
         since = journal(host)
@@ -140,7 +140,7 @@ def test_renewal_keeps_the_ca(target: Target, host: Host) -> None:
     wait_for(target, near_its_end(target, host))
     host.check_output("systemctl start gen-cert-key")
     wait_for(target, current_pair(host))
-    left = certificate_at(target.port(443)).not_valid_after_utc - datetime.now(UTC)
+    left = certificate_at(target.authority(443)).not_valid_after_utc - datetime.now(UTC)
     assert left > timedelta(days=300)
     assert host.check_output(f"cat {FOLDER}/ca.crt") == ca
     target.mirror().expect(200, "GET", "/v2/")
@@ -154,4 +154,4 @@ def test_new_address_gets_into_the_certificate(target: Target, host: Host) -> No
         host.check_output("ip address delete 198.51.100.7/32 dev lo")
     wait_for(target, current_pair(host))
     trusting = ssl.create_default_context(cafile=target.deployment.ca_file)
-    presented(target.port(443), trusting, "198.51.100.7").close()
+    presented(target.authority(443), trusting, "198.51.100.7").close()

@@ -33,7 +33,7 @@ def before(target: Target, host: Host, upstream: Upstream) -> Iterator[Before]:
     pushed = target.registry().push("reboot/pushed", "1", [10_000, 2_000_000])
     upstream.push("library/reboot", "1", [10_000, 2_000_000])
     cached = target.mirror().pull("library/reboot", "1")
-    pair = own_authority(host).issue(["localhost"])
+    pair = own_authority(host).issue([target.reached_as])
     with restored(target):
         put(target, pair)
         wait_for(target, pair)

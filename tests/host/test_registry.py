@@ -28,7 +28,7 @@ def test_login_is_required(target: Target, method: str, path: str, login: str) -
         "wrong user": (f"{user}x", password),
         "empty password": (user, ""),
     }
-    client = OciClient(f"https://localhost:{target.port(5000)}", logins[login], target.deployment.ca_file)
+    client = OciClient(f"https://{target.authority(5000)}", logins[login], target.deployment.ca_file)
     answer = client.expect(401, method, path, data=b"x" if method in ("PATCH", "PUT") else None)
     assert answer.headers["WWW-Authenticate"] == 'Basic realm="Docker registry"'
     if method != "HEAD":
@@ -45,7 +45,7 @@ def test_push_and_pull(registry: OciClient) -> None:
 
 def test_upload_stays_on_the_front_door(target: Target, registry: OciClient) -> None:
     """Location headers name the address that the client used, not one behind the edge."""
-    assert registry.start_upload("registry/location").startswith(f"https://localhost:{target.port(5000)}/v2/")
+    assert registry.start_upload("registry/location").startswith(f"https://{target.authority(5000)}/v2/")
 
 
 def test_delete(registry: OciClient) -> None:

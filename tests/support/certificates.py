@@ -68,23 +68,27 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def presented(port: int, context: ssl.SSLContext | None = None, name: str = "localhost") -> ssl.SSLSocket:
-    """A TLS connection that has been made (and, unless a context says otherwise, not verified)."""
+def presented(authority: str, context: ssl.SSLContext | None = None, name: str = "") -> ssl.SSLSocket:
+    """A TLS connection to `host:port` that has been made (and, unless a context says otherwise, not verified).
+
+    The server is expected to have the certificate of `name`, the host unless it is given.
+    """
+    host, _colon, port = authority.rpartition(":")
     if context is None:
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    plain = socket.create_connection(("localhost", port), _TIMEOUT_S)
+    plain = socket.create_connection((host, int(port)), _TIMEOUT_S)
     try:
-        return context.wrap_socket(plain, server_hostname=name)
+        return context.wrap_socket(plain, server_hostname=name or host)
     except BaseException:
         plain.close()
         raise
 
 
-def certificate_at(port: int) -> x509.Certificate:
-    """The certificate that a server presents."""
-    with presented(port) as connection:
+def certificate_at(authority: str) -> x509.Certificate:
+    """The certificate that a server presents at `host:port`."""
+    with presented(authority) as connection:
         der = connection.getpeercert(binary_form=True)
     if der is None:
-        raise AssertionError(f"port {port} presents no certificate")
+        raise AssertionError(f"{authority} presents no certificate")
     return x509.load_der_x509_certificate(der)

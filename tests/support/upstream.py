@@ -35,6 +35,8 @@ NAME = "upstream.test"
 USERNAME, PASSWORD = "upstream-user", "upstream-secret"
 _HTPASSWD = f"{USERNAME}:$2b$05$8A7FAyjBsqxeolwvBpLPaOiZHS93QSJDaQhjYNHtPUYc/kfmB4vJy\n"
 _DATA = "/var/lib/registry"
+# Of the container that has it, so that an upstream can be found again.
+_ALIAS_LABEL = "org.registry-stack.upstream"
 _DEADLINE_S = 30
 _REQUEST = re.compile(r'"(?P<method>[A-Z]+) (?P<path>/v2/\S*) HTTP/[0-9.]+" (?P<status>\d+)')
 
@@ -61,7 +63,8 @@ class Upstream:
 
     def __init__(self, store: Machine, front: Machine, tokens: TokenServer | None, volume: str) -> None:
         self._store, self._front, self._tokens, self._volume = store, front, tokens, volume
-        self.url = f"http://{NAME}:5000"
+        self.authority = f"{front.container.labels[_ALIAS_LABEL]}:5000"
+        self.url = f"http://{self.authority}"
 
     @classmethod
     def start(
@@ -73,10 +76,11 @@ class Upstream:
         name: str | None = None,
         auth: Auth = "none",
         auth_name: str = AUTH_NAME,
+        alias: str = NAME,
     ) -> "Upstream":
         """Start one on a network that exists; `name` is what its containers' names start with.
 
-        `auth_name` is the host that its token service is reached at.
+        `alias` is its own name on the network, `auth_name` the one of its token service.
         """
         name = name or f"{network}-upstream"
         image, volume = service_image(client, IMAGE, "registry"), f"{name}-data"
@@ -101,9 +105,9 @@ class Upstream:
             MachineSpec(
                 image=image,
                 name=name,
-                labels=labels,
+                labels={**labels, _ALIAS_LABEL: alias},
                 network=network,
-                aliases=(NAME,),
+                aliases=(alias,),
                 ports={5000: ("127.0.0.1", None)},
                 volumes={_DATA: volume},
                 environment=environment,

@@ -1,0 +1,45 @@
+"""A server over SSH, as root by sudo: a testinfra host, and files written to it."""
+
+from pathlib import Path
+from typing import Any
+
+import testinfra
+from testinfra.host import Host
+
+from harness.lab.settings import SSH_USER
+
+# Host keys are made at a server's first boot, so there is nothing to compare them with.
+_CONFIG = "Host *\n  StrictHostKeyChecking no\n"
+_TIMEOUT_S = 30
+
+
+def ssh_host(address: str, key: Path) -> Host:
+    """A handle on the server; it connects with its first command, and again after a `forget_connection`."""
+    config = key.with_name("ssh_config")
+    config.write_text(_CONFIG)
+    return testinfra.get_host(
+        f"paramiko://{SSH_USER}@{address}",
+        ssh_identity_file=str(key),
+        ssh_config=str(config),
+        sudo=True,
+        timeout=_TIMEOUT_S,
+    )
+
+
+def forget_connection(host: Host) -> None:
+    """The server goes away: the next command connects anew instead of waiting on what is gone."""
+    if "client" in vars(host.backend):
+        host.backend.client.close()
+        del host.backend.client
+
+
+def write(host: Host, path: str, content: bytes) -> None:
+    """Write a file that only root can read; the content is on no command line."""
+    command: Any = host.backend.get_command("umask 077; cat > %s", path)
+    channel = host.backend.client.get_transport().open_session()
+    channel.exec_command(command)
+    channel.sendall(content)
+    channel.shutdown_write()
+    output = channel.makefile_stderr("rb").read()
+    code = channel.recv_exit_status()
+    assert code == 0, f"{path} cannot be written: {output.decode(errors='replace')}"
