@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
+from harness.engine import engine
+from harness.machine import Machine
 from tests.host.lab_target import LabTarget
 from tests.host.targets import LocalTarget, Target, collect_deployments
 from tests.support.evidence import Evidence
@@ -17,6 +19,8 @@ from tests.support.upstream import Upstream
 EVIDENCE = pytest.StashKey[Evidence]()
 TARGET = pytest.StashKey[Target]()
 STATE = pytest.StashKey[Path]()
+# Names of machines that a test has booted by itself.
+MACHINES = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[EVIDENCE] = Evidence("host")
+    config.stash[MACHINES] = []
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -55,6 +60,8 @@ def _collect(config: pytest.Config, folder: Path) -> None:
         config.stash[TARGET].collect(folder)
     if STATE in config.stash:
         collect_deployments(config.stash[STATE], folder)
+    for machine in filter(None, (Machine.find(engine(), name) for name in config.stash[MACHINES])):
+        machine.collect(folder / machine.name)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
