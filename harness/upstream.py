@@ -42,15 +42,18 @@ def upstream_registry(
     return machine
 
 
-def limit_rate(client: docker.DockerClient, machine: Machine, megabits: float) -> None:
-    """Limit what a machine sends, to all clients together, to `megabits` per second (tc-tbf(8)).
+def limit_rate(client: docker.DockerClient, machine: Machine, megabits: float | None, image: str = "client") -> None:
+    """Limit what a machine sends, to all clients together, to `megabits` per second (tc-tbf(8)), or no longer (None).
 
-    Set from a container in the same network name space, as the machine itself has neither tc nor the right to use it.
+    Set from a container in the same network name space, as the machine itself has neither tc nor the right to use it;
+    `image` is one of our own that has tc.
     """
-    shape = f"tc qdisc replace dev eth0 root tbf rate {megabits:g}mbit burst 256kb latency 400ms"
+    shape = "tc qdisc delete dev eth0 root 2>/dev/null || true"
+    if megabits is not None:
+        shape = f"tc qdisc replace dev eth0 root tbf rate {megabits:g}mbit burst 256kb latency 400ms"
     run_throwaway(
         client,
-        own_image(client, "client"),
+        own_image(client, image),
         ["-c", shape],
         entrypoint=["sh"],
         network_mode=f"container:{machine.name}",

@@ -1,4 +1,4 @@
-"""Our own images: the host, the test client, Swift, the demo's Node.js: Dockerfiles on a Debian base."""
+"""Our own images: the host, the test client, Swift, the demo's Node.js, the load tests'."""
 
 import docker
 
@@ -9,7 +9,7 @@ from harness.images.build import PROJECT, build, inputs_digest
 from harness.images.pull import present
 
 # The Debian each stands on; why is said in its Dockerfile.
-SUITES = {"host": "bookworm", "client": "bookworm", "swift": "bookworm", "node": "bookworm"}
+SUITES = {"host": "bookworm", "client": "bookworm", "swift": "bookworm", "node": "bookworm", "load": "trixie"}
 
 
 def own_image(client: docker.DockerClient, name: str, report: Report = silent) -> str:

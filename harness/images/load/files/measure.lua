@@ -1,0 +1,14 @@
+-- wrk: the path and the Accept header to ask for are its arguments; the figures come as one JSON line at the end.
+function init(args)
+  wrk.headers["Accept"] = args[2] or "*/*"
+  wrk.path = args[1]
+end
+
+function done(summary, latency, requests)
+  io.write(string.format(
+    '{"seconds": %f, "requests": %d, "bytes": %d, "p50_ms": %f, "p95_ms": %f, "p99_ms": %f, "max_ms": %f, '
+      .. '"bad_status": %d, "connect_errors": %d, "read_errors": %d, "write_errors": %d, "timeouts": %d}\n',
+    summary.duration / 1e6, summary.requests, summary.bytes,
+    latency:percentile(50) / 1e3, latency:percentile(95) / 1e3, latency:percentile(99) / 1e3, latency.max / 1e3,
+    summary.errors.status, summary.errors.connect, summary.errors.read, summary.errors.write, summary.errors.timeout))
+end

@@ -1,0 +1,29 @@
+r"""Measures pulls of popular images through the mirror: hit latency, throughput, hit ratio, every digest verified.
+
+    locust -f loadtests/pull.py          # the mirror of `tox -e deploy`; web UI at http://localhost:8089
+    locust -f loadtests/pull.py --headless -u 10 -t 1m
+    locust -f loadtests/pull.py --headless -u 10 -t 1m --host https://mirror.example.com --ca ca.crt \
+      --images library/alpine:3.20,library/nginx:1.27
+
+A user is a Docker host that pulls one image after the other, chosen by Zipf's law; see loadtests/support/client.py.
+"""
+
+from locust import FastHttpUser, task
+
+from loadtests.support.limits import FAILURES, HIT_LATENCY, HIT_RATIO, PULLS, THROUGHPUT
+from loadtests.support.scenario import Scenario
+
+scenario = Scenario("pull", __doc__, [*HIT_LATENCY, HIT_RATIO, THROUGHPUT, PULLS, FAILURES])
+
+
+class DockerHost(FastHttpUser):
+    """Pulls."""
+
+    def on_start(self) -> None:
+        """With connections of its own."""
+        self.registry = scenario.client(self)
+
+    @task
+    def pull(self) -> None:
+        """One image."""
+        self.registry.pull(*scenario.choose())

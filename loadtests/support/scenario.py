@@ -1,0 +1,239 @@
+"""One scenario in one locust process: options, the mirror before the clock, figures, limits, exit code, cleaning up.
+
+A locust file makes one `Scenario`; its users get their client from `scenario.client(self)`.
+"""
+
+import argparse
+import atexit
+import json
+import random
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from locust import FastHttpUser, events
+from locust.env import Environment
+from locust.runners import LocalRunner
+
+from harness.console import fail, out, progress, warn
+from harness.deployment import DEFAULT_NAME, State
+from harness.engine import Report
+from harness.errors import HarnessError
+from loadtests.support.client import RegistryClient
+from loadtests.support.images import POPULAR, Recipe
+from loadtests.support.limits import Judged, Limit, Outcome, hit_ratio, judge, table
+from loadtests.support.mirror import Mirror, find_mirror, known_parameters, own_mirror
+from loadtests.support.record import Record, percentile
+
+REPORTS = Path("test-logs/load")
+# auto: the deployed mirror, or one of our own where that one's upstream cannot be reached; own: always one of our own.
+Where = Literal["auto", "own"]
+
+
+class Scenario:
+    """What the file is about (`name`, `measures`), what it must keep to, and what it does before the clock."""
+
+    def __init__(
+        self,
+        name: str,
+        measures: str,
+        limits: Sequence[Limit],
+        *,
+        where: Where = "auto",
+        recipes: Callable[[argparse.Namespace], Sequence[Recipe]] | None = None,
+        parameters: Sequence[str] = (),
+        warm: bool = True,
+    ) -> None:
+        self.name, self.measures, self.limits = name, measures.partition("\n")[0], limits
+        self.where, self.parameters, self.warm = where, parameters, warm
+        self._recipes = recipes or (lambda options: [recipe.scaled(options.scale) for recipe in POPULAR])
+        self.record, self.facts, self.judged = Record(), dict[str, float](), list[Judged]()
+        self.mirror: Mirror
+        self.options: argparse.Namespace
+        self.environment: Environment
+        self._cleanup = ExitStack()
+        events.init_command_line_parser.add_listener(self._add_options)
+        events.init.add_listener(self._prepare)
+        events.test_start.add_listener(self._start)
+        events.test_stop.add_listener(self._stop)
+        events.quitting.add_listener(self._quitting)
+        events.quit.add_listener(lambda **_event: self._cleanup.close())
+
+    def client(self, user: FastHttpUser, push: bool = False) -> RegistryClient:
+        """A client of the mirror, or with `push` of the registry, logged in."""
+        mirror, known = self.mirror, self.mirror.deployment
+        if not push:
+            return RegistryClient(user, self.record, mirror.url, mirror.ca_file, None)
+        if known is None:
+            raise HarnessError(
+                f"{mirror.url} is no deployment of ours, so its login is not known: deploy with `tox -e deploy`"
+            )
+        login = (known.registry_username, known.password)
+        return RegistryClient(user, self.record, known.registry_url, known.ca_file, login)
+
+    def choose(self) -> tuple[str, str]:
+        """(repo, tag) of an image, the first ones most often: Zipf's law with the exponent --zipf."""
+        images = self.mirror.images
+        weights = [1 / (place + 1) ** self.options.zipf for place in range(len(images))]
+        repo, _colon, tag = random.choices(images, weights)[0].rpartition(":")
+        return repo, tag
+
+    def _add_options(self, parser: argparse.ArgumentParser) -> None:
+        group = parser.add_argument_group(f"{self.name}: {self.measures}")
+        add = group.add_argument
+        add("--name", default=DEFAULT_NAME, metavar="NAME", help="deployment to load, unless --host is given")
+        add("--ca", default="", metavar="FILE", env_var="LOAD_CA", help="CA of --host")
+        add("--images", default="", metavar="REPO:TAG,…", help="images to pull, the most popular first")
+        add(
+            "--zipf",
+            type=float,
+            default=1.0,
+            metavar="S",
+            help="exponent of the images' popularity, 0 for all the same",
+        )
+        add("--own-mirror", action="store_true", help="deploy a mirror and an upstream for this run, and remove them")
+        add("--scale", type=float, default=1.0, metavar="F", help="sizes of the images of our own, as a factor")
+        add("--cold", action="store_true", help="do not pull every image once before the clock")
+        add("--summary", default="", metavar="FILE", help="write figures and verdict as JSON")
+        for limit in self.limits:
+            side = "at most" if limit.at_most else "at least"
+            add(
+                f"--{limit.name}",
+                type=float,
+                default=limit.default,
+                metavar="N",
+                help=f"{limit.what}, {side} [{limit.default:g}]",
+            )
+
+    def _prepare(self, environment: Environment, **_event: Any) -> None:
+        """Before the clock. What goes wrong here ends locust with one line."""
+        self.environment, self.options = environment, environment.parsed_options or argparse.Namespace()
+        atexit.register(self._cleanup.close)
+        signal.signal(signal.SIGTERM, lambda *_signal: sys.exit(143))
+        try:
+            if not isinstance(environment.runner, LocalRunner):
+                raise HarnessError(
+                    "one process only: the figures are this process's (no --master, --worker, --processes)"
+                )
+            with progress(self.name, spinner=False) as report:
+                report(self.measures)
+                self.mirror = self._find(report)
+                report(f"{self.mirror.url} serves {', '.join(self.mirror.images)}")
+                if self.warm and not self.options.cold:
+                    self._warm(report)
+        except HarnessError as error:
+            fail(str(error))
+            sys.exit(1)
+        except KeyboardInterrupt:
+            fail("interrupted")
+            sys.exit(130)
+        environment.host = self.mirror.url
+        for user_class in environment.user_classes:
+            user_class.host = self.mirror.url
+        if self.options.headless and not self.options.html_file:
+            self.options.html_file = str(REPORTS / f"{self.name}.html")
+
+    def _find(self, report: Report) -> Mirror:
+        options = self.options
+        images = [image.strip() for image in options.images.split(",") if image.strip()]
+        if malformed := [image for image in images if not image.rpartition(":")[0]]:
+            raise HarnessError(f"--images {malformed[0]}: an image is given as REPO:TAG, such as library/alpine:3.20")
+        chosen = options.host or images or options.name != DEFAULT_NAME
+        if options.own_mirror or (self.where == "own" and not chosen):
+            return self._own(report)
+        try:
+            return find_mirror(options.host or "", options.ca, options.name, images)
+        except HarnessError as error:
+            known = State(options.name).load()
+            if options.host or images or known is None or known.target != "local":
+                raise
+            warn(f"{error}: using a mirror of our own, from the same cloud-config, with an upstream of our own")
+            return self._own(report)
+
+    def _own(self, report: Report) -> Mirror:
+        recipes = self._recipes(self.options)
+        made = own_mirror(
+            recipes, known_parameters(self.parameters), report, prefix=f"load-{self.name.replace('_', '-')}"
+        )
+        mirror, _images = self._cleanup.enter_context(made)
+        return mirror
+
+    def _warm(self, report: Report) -> None:
+        """Every image once, before the clock."""
+        user = type("Warmer", (FastHttpUser,), {"abstract": True, "host": self.mirror.url})(self.environment)
+        record = Record()
+        client = RegistryClient(user, record, self.mirror.url, self.mirror.ca_file, None)
+        for image in self.mirror.images:
+            report(f"pulling {image} once")
+            repo, _colon, tag = image.rpartition(":")
+            if not client.pull(repo, tag):
+                raise HarnessError(f"{image} cannot be pulled through {self.mirror.url}: {record.failures[-1].reason}")
+        self.environment.stats.clear_all()
+
+    def _start(self, **_event: Any) -> None:
+        self.record.__init__()  # type: ignore[misc]
+        self.facts.clear()
+        if self.mirror.standin:
+            self.mirror.standin.reset()
+
+    def _stop(self, **_event: Any) -> None:
+        """The verdict, while the upstream's counters are there to be asked."""
+        outcome = Outcome(self.record, self.mirror.standin, self.facts)
+        summary = self._summary(outcome)
+        self.judged = judge(self.limits, self.options, outcome)
+        summary["limits"] = [asdict(one) for one in self.judged]
+        summary["passed"] = all(one.kept for one in self.judged)
+        self.print_summary(summary)
+        if self.options.summary:
+            Path(self.options.summary).write_text(json.dumps(summary, indent=2) + "\n")
+
+    def _quitting(self, environment: Environment, **_event: Any) -> None:
+        environment.process_exit_code = 0 if self.judged and all(one.kept for one in self.judged) else 1
+
+    def _summary(self, outcome: Outcome) -> dict[str, Any]:
+        record = self.record
+        latencies = {"hit": record.hit_ms, "other": record.miss_ms, "pull": record.pull_ms, "push": record.push_ms}
+        return {
+            "scenario": self.name,
+            "measures": self.measures,
+            "seconds": record.seconds,
+            "requests": record.requests,
+            "failed": len(record.failures),
+            "wrong": record.wrong,
+            "pulls": len(record.pull_ms),
+            "pushes": len(record.push_ms),
+            "mb_received_per_s": record.received / 1e6 / record.seconds,
+            "mb_sent_per_s": record.sent / 1e6 / record.seconds,
+            "hit_ratio": hit_ratio(outcome),
+            "cache": dict(record.statuses),
+            "upstream": outcome.standin.counters() if outcome.standin and outcome.standin.machine.running else None,
+            "ms": {kind: _percentiles(values) for kind, values in latencies.items() if values},
+            "reasons": sorted({f"{one.kind}: {one.reason}" for one in record.failures})[:20],
+            "facts": self.facts,
+        }
+
+    def print_summary(self, summary: dict[str, Any]) -> None:
+        """For people: figures, then limits, then one line."""
+        ratio = "not known" if summary["hit_ratio"] is None else f"{summary['hit_ratio']:.3f}"
+        out.print(
+            f"{self.name}: {summary['pulls']} pulls, {summary['pushes']} pushes, {summary['requests']} requests in "
+            f"{summary['seconds']:.1f} s, {summary['mb_received_per_s']:.1f} MB/s received, hit ratio {ratio}",
+            markup=False,
+        )
+        for kind, values in summary["ms"].items():
+            shown = ", ".join(f"{name} {value:.1f}" for name, value in values.items())
+            out.print(f"  {kind} ms: {shown}", markup=False)
+        for name, value in self.facts.items():
+            out.print(f"  {name}: {value:.4g}", markup=False)
+        for reason in summary["reasons"]:
+            out.print(f"  failed: {reason}", markup=False)
+        out.print(table(self.judged))
+        out.print("passed" if summary["passed"] else "FAILED: a limit was not kept")
+
+
+def _percentiles(values: Sequence[float]) -> dict[str, float]:
+    return {f"p{percent}": percentile(values, percent) or 0.0 for percent in (50, 95, 99)}
