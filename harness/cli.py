@@ -1,6 +1,7 @@
 """The commands: `python -m harness …`, and a tox env each."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -95,7 +96,7 @@ def deploy(
             environments=environment or [],
             parameters=parameter or [],
             keep_on_failure=keep_on_failure,
-            ask=(lambda _question: True) if yes else _ask,
+            ask=partial(_agree, yes),
         )
         with progress("deploying", spinner=False) as report:
             deployment = cloud.deploy(options, report)
@@ -239,14 +240,19 @@ def _destroy_local(name: str, keep_data: bool, yes: bool) -> None:
 
 
 def _confirm(yes: bool) -> None:
-    if not yes and not _ask("Go on?"):
+    if not _agree(yes):
         raise typer.Exit(1)
 
 
-def _ask(question: str) -> bool:
+def _agree(yes: bool, consequence: str = "") -> bool:
+    """Say what is about to happen, and ask, unless that was answered beforehand."""
+    if consequence:
+        err.print(consequence, markup=False)
+    if yes:
+        return True
     if not sys.stdin.isatty():
         raise HarnessError("nobody is there to be asked: add --yes to go on")
-    return typer.confirm(question)
+    return typer.confirm("Go on?")
 
 
 def _print_deployment(deployment: Deployment) -> None:

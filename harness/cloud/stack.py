@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,13 @@ class Request:
     template: Mapping[str, Any]
     files: Mapping[str, str]
     environment: Mapping[str, Any]
+    # Kept with the stack besides the request's own.
+    tags: Sequence[str] = ()
 
     @classmethod
-    def read(cls, template: Path, environments: Sequence[Path], parameters: Mapping[str, Any]) -> "Request":
+    def read(
+        cls, template: Path, environments: Sequence[Path], parameters: Mapping[str, Any], tags: Sequence[str] = ()
+    ) -> "Request":
         """From the files on disk. `parameters` are all that the user gave, resolved: Heat would let an environment
         file win over them."""
         files, body = template_utils.process_template_path(str(template))
@@ -39,7 +43,7 @@ class Request:
         )
         environment = {**environment, "parameters": dict(parameters)}
         environment.pop("parameter_defaults", None)
-        return cls(body, {**files, **more_files}, environment)
+        return cls(body, {**files, **more_files}, environment, tags)
 
     def tag(self, name: str) -> str:
         """Changes with anything that is sent. Slow to compute, as secrets are in it and tags are for all to see."""
@@ -53,8 +57,13 @@ class Request:
             "template": self.template,
             "files": dict(self.files),
             "environment": dict(self.environment),
-            "tags": self.tag(name),
+            "tags": ",".join([self.tag(name), *self.tags]),
         }
+
+    def with_parameter(self, name: str, value: Any) -> "Request":
+        """The same but for one parameter."""
+        parameters = {**self.environment["parameters"], name: value}
+        return replace(self, environment={**self.environment, "parameters": parameters})
 
 
 class Stack:
@@ -89,19 +98,21 @@ class Stack:
             return False
         return request.tag(self.name) in (found.tags or [])
 
-    def changes(self, request: Request) -> dict[str, list[str]]:
-        """What an update would do, by Heat's preview: names of resources replaced, updated, added, deleted."""
-        preview = self._call(lambda: self.heat.stacks.preview_update(self.name, **request.fields(self.name)))
-        found = preview["resource_changes"]
-        kinds = ("replaced", "updated", "added", "deleted")
-        return {kind: [item["resource_name"] for item in found.get(kind, [])] for kind in kinds}
-
-    def update(self, request: Request, deadline_s: float, report: Report) -> None:
-        """Apply a request and wait."""
+    def update(self, request: Request, deadline_s: float, report: Report, replaced: str | None = None) -> None:
+        """Apply a request and wait. The resource `replaced` is made anew, and with it all that depends on it."""
         marker = self._last_event()
-        self._call(
-            lambda: self.heat.stacks.update(self.name, timeout_mins=_minutes(deadline_s), **request.fields(self.name))
-        )
+        if replaced:
+            self._call(lambda: self.heat.resources.mark_unhealthy(self.name, replaced, True, "to be replaced"))
+        try:
+            self._call(
+                lambda: self.heat.stacks.update(
+                    self.name, timeout_mins=_minutes(deadline_s), **request.fields(self.name)
+                )
+            )
+        except HarnessError:
+            if replaced:
+                self.heat.resources.mark_unhealthy(self.name, replaced, False, "it stays")
+            raise
         self.wait(deadline_s, report, marker)
 
     def delete(self, report: Report) -> None:
@@ -134,6 +145,10 @@ class Stack:
         ]
         failed.sort(key=lambda item: str(item.updated_time))
         return "; ".join(f"{item.resource_name}: {item.resource_status_reason}" for item in failed)
+
+    def files(self) -> dict[str, str]:
+        """What its template's get_file named, by URL."""
+        return dict(self.heat.stacks.files(self.name))
 
     def outputs(self) -> dict[str, Any]:
         """The outputs by name."""

@@ -1,7 +1,7 @@
 """The cloud target: preflight, create or update, and what came out of it."""
 
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from openstack.connection import Connection
 from openstack.exceptions import SDKException
 
+from harness.cloud.change import changed_parameters, replacement_reasons, server_tag
 from harness.cloud.connection import connect, heat
 from harness.cloud.preflight import preflight, require
 from harness.cloud.stack import MARGIN_S, Request, Stack
@@ -36,7 +37,21 @@ class CloudOptions:
     environments: Sequence[Path] = ()
     parameters: Sequence[str] = ()
     keep_on_failure: bool = False
-    ask: Ask = field(default=lambda _question: True)
+    # Is told what is about to happen, and answers whether to go on.
+    ask: Ask = field(default=lambda _consequence: True)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One deploy: where, what, and how long it may take in seconds."""
+
+    connection: Connection
+    stack: Stack
+    request: Request
+    values: Mapping[str, Any]
+    deadline: float
+    options: CloudOptions
+    report: Report
 
 
 def deploy(options: CloudOptions, report: Report = silent) -> Deployment:
@@ -48,15 +63,16 @@ def deploy(options: CloudOptions, report: Report = silent) -> Deployment:
     values, given = _values(options)
     connection = connect(options.cloud, options.clouds_file)
     stack = Stack(heat(connection), options.name)
-    request = Request.read(TEMPLATE, options.environments, given)
-    deadline = float(values["ready_timeout"]) + MARGIN_S
-    found = _settled(stack, deadline, report)
+    tag = server_tag(load_template(TEMPLATE), values, options.name)
+    request = Request.read(TEMPLATE, options.environments, given, [tag])
+    job = _Job(connection, stack, request, values, float(values["ready_timeout"]) + MARGIN_S, options, report)
+    found = _settled(stack, job.deadline, report)
     report("asking the cloud whether it has what the parameters name")
     require(preflight(connection, values, new=found is None))
     if found is None:
-        _create(connection, stack, request, deadline, options, report)
+        _create(job)
     else:
-        _update(connection, stack, request, deadline, options, report)
+        _update(job, found)
     return _remember(stack, options)
 
 
@@ -108,50 +124,55 @@ def _settled(stack: Stack, deadline: float, report: Report) -> Any | None:
     return found
 
 
-def _create(
-    connection: Connection, stack: Stack, request: Request, deadline: float, options: CloudOptions, report: Report
-) -> None:
-    report(f"creating stack {stack.name}")
-    stack.create(request, deadline)
+def _create(job: _Job) -> None:
+    stack = job.stack
+    job.report(f"creating stack {stack.name}")
+    stack.create(job.request, job.deadline)
     # From here on there is a stack of ours, to be waited for or deleted.
     try:
-        stack.wait(deadline, report)
+        stack.wait(job.deadline, job.report)
     except KeyboardInterrupt as error:
         error.add_note(f"stack {stack.name} is still being made: deploy again to go on with it, destroy to remove it")
         raise
     except HarnessError as error:
-        console = _console(connection, stack)
-        if console:
-            error.add_note(f"the end of the server's console:\n{console}")
-        if options.keep_on_failure:
+        _add_console(error, job)
+        if job.options.keep_on_failure:
             error.add_note(f"it was kept: openstack stack failures list --long {stack.name}")
         elif stack.get() is not None:
-            report("deleting what failed")
+            job.report("deleting what failed")
             stack.delete(silent)
         raise
 
 
-def _update(
-    connection: Connection, stack: Stack, request: Request, deadline: float, options: CloudOptions, report: Report
-) -> None:
-    """Say what would be replaced, ask, and apply."""
+def _update(job: _Job, found: Any) -> None:
+    """Say what changes, ask when the server is replaced, and apply."""
+    stack, request, template = job.stack, job.request, load_template(TEMPLATE)
     if stack.made_from(request):
-        report(f"stack {stack.name} is there, with these parameters")
+        job.report(f"stack {stack.name} is there, with these parameters")
         return
-    # Heat's preview is careful: it names as replaced what it cannot rule out.
-    changes = stack.changes(request)
-    for kind, names in changes.items():
-        if names:
-            report(f"{kind}: {', '.join(names)}")
-    if "server" in changes["replaced"] and not options.ask(
-        "The server is replaced: the cache on its disk is lost, a cache volume and the images in Swift stay. Go on?"
+    for name, change in changed_parameters(template, found.parameters, job.values).items():
+        job.report(f"{name}: {change}")
+    reasons = replacement_reasons(template, found, stack.files(), job.values)
+    if reasons and not job.options.ask(
+        f"The server is replaced, for: {', '.join(reasons)}. The cache on its disk is lost; a cache volume and the "
+        "images in Swift stay."
     ):
         raise HarnessError(f"stack {stack.name} was left as it is")
+    if not reasons:
+        # It would only make a wait condition anew that nobody signals any more.
+        request = request.with_parameter("ready_timeout", found.parameters["ready_timeout"])
     try:
-        stack.update(request, deadline, report)
+        # A new server needs a handle of its own, or its predecessor's signal would count as its own.
+        stack.update(request, job.deadline, job.report, replaced="ready_handle" if reasons else None)
     except HarnessError as error:
-        error.add_note(f"the end of the server's console:\n{_console(connection, stack)}")
+        _add_console(error, job)
         raise
+
+
+def _add_console(error: HarnessError, job: _Job) -> None:
+    console = _console(job.connection, job.stack)
+    if console:
+        error.add_note(f"the end of the server's console:\n{console}")
 
 
 def _console(connection: Connection, stack: Stack) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from harness import local
 from harness.engine import engine
-from tests.host.commands import Done, deploy, run
+from tests.support.commands import Done, deploy, run
 
 PREFIX = f"hosttest-{secrets.token_hex(3)}"
 BROKEN_PEM = "-----BEGIN CERTIFICATE-----\nnothing\n-----END CERTIFICATE-----\n"

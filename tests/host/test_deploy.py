@@ -15,7 +15,7 @@ from harness.deployment import Deployment, current
 from harness.engine import engine
 from harness.machine import Machine
 from harness.waiting import wait_until
-from tests.host.commands import deploy, finish, run, start
+from tests.support.commands import deploy, finish, run, start
 from tests.support.oci import Auth, ImageRef, OciClient
 
 NAME = f"hosttest-{secrets.token_hex(4)}"

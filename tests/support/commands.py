@@ -47,16 +47,16 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def finish(process: subprocess.Popen[str], started: float) -> Done:
+def finish(process: subprocess.Popen[str], started: float, timeout_s: float = 200) -> Done:
     """Wait for it."""
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=timeout_s)
     return Done(process.returncode, out, err, time.monotonic() - started)
 
 
-def run(*arguments: str) -> Done:
+def run(*arguments: str, timeout_s: float = 200) -> Done:
     """`python -m harness …`."""
     started = time.monotonic()
-    return finish(start(*arguments), started)
+    return finish(start(*arguments), started, timeout_s)
 
 
 def deploy(name: str, *arguments: str) -> tuple[str, ...]:

@@ -1,0 +1,169 @@
+"""What a cloud or a user can do wrong: found before anything is made, or told with the host's own reason; nothing is
+left behind."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+from openstack.connection import Connection
+
+from harness.cloud.stack import Request, Stack
+from harness.errors import HarnessError
+from harness.hot.template import load_template
+from harness.local import TEMPLATE
+from tests.stack.openstack import command
+from tests.stack.world import World, heat_of
+from tests.support.commands import run
+from tests.support.lab import UsedLab
+
+DEADLINE_S = 900
+# case: (what is broken, the reason that comes back). Each by a stack of its own, made by Heat without our preflight.
+ON_THE_HOST = {
+    "image": (
+        {"registry_image": "upstream.test:5000/registry:no-such-tag"},
+        "docker-registry does not start: image upstream.test:5000/registry:no-such-tag cannot be pulled",
+    ),
+    "password": (
+        {"os_password": "wrong"},
+        "docker-registry does not start: Swift: http://10.77.30.10:5000/v3 refuses user 'registry' (HTTP 401)",
+    ),
+    "upstream": (
+        {"upstream_url": "http://nowhere.upstream.test:5000"},
+        "the mirror cannot pull library/check:1.0 from http://nowhere.upstream.test:5000",
+    ),
+}
+REQUIRED = [name for name, parameter in load_template(TEMPLATE).parameters.items() if parameter.required]
+
+
+def attempt(world: World, case: str) -> str:
+    """Have Heat create a stack with one thing broken; return the reason of its failure."""
+    name = f"{world.name}-{case}"
+    stack = Stack(heat_of(world.lab), name)
+    parameters = world.parameters | {"hostname": name} | ON_THE_HOST[case][0]
+    stack.create(Request.read(TEMPLATE, [], parameters), DEADLINE_S)
+    try:
+        stack.wait(DEADLINE_S, lambda _line: None)
+    except HarnessError as error:
+        return str(error)
+    finally:
+        stack.delete(lambda _line: None)
+    return "created"
+
+
+@pytest.fixture(scope="module")
+def attempts(world: World) -> Iterator[dict[str, Future[str]]]:
+    """Two at a time: a server takes a whole processor while it boots."""
+    with ThreadPoolExecutor(2) as pool:
+        yield {case: pool.submit(attempt, world, case) for case in ON_THE_HOST}
+
+
+@pytest.mark.parametrize("case", ON_THE_HOST)
+def test_reason_of_the_host_fails_the_stack(attempts: dict[str, Future[str]], case: str) -> None:
+    reason = attempts[case].result(2 * DEADLINE_S)
+    assert reason.startswith("CREATE_FAILED: ready: "), reason
+    assert ON_THE_HOST[case][1] in reason
+
+
+# case: (parameter=value, line of the preflight). All of it is asked before anything is made.
+REFUSED = {
+    "image": ("server_image=nothing", 'server_image: no image "nothing" (openstack image list)'),
+    "flavor": ("server_flavor=nothing", 'server_flavor: no flavor "nothing" (openstack flavor list)'),
+    "small flavor": (
+        "server_flavor=registry.tiny",
+        'server_flavor: "registry.tiny" has 256 MB of memory, 1024 are needed',
+    ),
+    "key": ("server_key=nothing", 'server_key: no key pair "nothing" (openstack keypair list)'),
+    "external network": (
+        "fip_network=nothing",
+        'fip_network: no network "nothing" (openstack network list --external)',
+    ),
+    "network": ("network=nothing", 'network: no network "nothing" (openstack network list)'),
+    "zone": ("dns_zone=nothing.example.", 'dns_zone: no zone "nothing.example." (openstack zone list)'),
+    "volume": ("cache_volume_size=1", "cache_volume_size: this cloud has no Cinder: use 0 instead of 1"),
+    "password": ("os_password=wrong", 'os_username, os_password: http://10.77.30.10:5000/v3 refuses user "registry"'),
+}
+
+
+@pytest.fixture(scope="module")
+def tiny_flavor(lab: UsedLab) -> Iterator[None]:
+    admin = lab.connect(admin=True)
+    flavor = admin.compute.create_flavor(name="registry.tiny", vcpus=1, ram=256, disk=10)
+    yield
+    admin.compute.delete_flavor(flavor)
+
+
+@pytest.mark.usefixtures("tiny_flavor")
+@pytest.mark.parametrize("case", REFUSED)
+def test_preflight_refuses(world: World, case: str) -> None:
+    name = f"{world.name}-refused"
+    parameter, line = REFUSED[case]
+    done = run("deploy", "--target", "lab", "--name", name, "-e", str(world.environment), "-P", parameter)
+    assert (done.code, done.error) == (1, "error: this cloud cannot have the stack:")
+    assert f"\n  {line}" in done.err
+    assert Stack(heat_of(world.lab), name).get() is None
+
+
+def test_preflight_names_all_at_once(world: World) -> None:
+    wrong = ("image", "flavor", "key", "zone")
+    options = [part for case in wrong for part in ("-P", REFUSED[case][0])]
+    done = run("doctor", "--target", "lab", "-e", str(world.environment), *options)
+    assert done.code == 1
+    assert [line.strip() for line in done.err.splitlines()[1:]] == [REFUSED[case][1] for case in wrong]
+
+
+@contextmanager
+def quota(admin: Connection, project: str, name: str) -> Iterator[None]:
+    """None of it left for a project."""
+    before = admin.network.get_quota(project)[name]
+    admin.network.update_quota(project, **{name: 0})
+    try:
+        yield
+    finally:
+        admin.network.update_quota(project, **{name: before})
+
+
+def test_no_quota(world: World) -> None:
+    project = world.lab.connect().current_project_id
+    assert project is not None
+    with quota(world.lab.connect(admin=True), project, "floating_ips"):
+        done = run("doctor", "--target", "lab", "--name", "other", "-e", str(world.environment))
+    assert (done.code, done.err.splitlines()[-1].strip()) == (
+        1,
+        "quota: not enough floating ips left (openstack quota show)",
+    )
+
+
+def test_no_swift(world: World) -> None:
+    """A cloud whose catalog has none."""
+    admin = world.lab.connect(admin=True)
+    admin.update_service("swift", enabled=False)
+    try:
+        done = run("doctor", "--target", "lab", "-e", str(world.environment))
+    finally:
+        admin.update_service("swift", enabled=True)
+    assert (done.code, done.err.splitlines()[-1].strip()) == (
+        1,
+        "storage_driver: this cloud has no Swift: use s3 or filesystem",
+    )
+
+
+@pytest.mark.parametrize("missing", REQUIRED)
+def test_missing_parameter(world: World, missing: str) -> None:
+    """Of the ten: the command's own line, and Heat's."""
+    assert len(REQUIRED) == 10
+    rest = [part for name in REQUIRED if name != missing for part in (f"{name}={world.parameters[name]}",)]
+    done = run("deploy", "--target", "lab", "--name", "none", *(part for one in rest for part in ("-P", one)))
+    assert done.code == 1
+    assert done.error.startswith(f"error: missing parameter: {missing}; give an environment file with -e")
+
+
+def test_missing_parameters_by_hand(world: World) -> None:
+    done = command(world.lab, "stack", "create", "-t", str(TEMPLATE), f"{world.name}-none")
+    assert done.returncode == 1
+    assert "The Parameter (hostname) was not provided." in done.stderr
+
+
+def test_template_validates_without_a_warning(lab: UsedLab) -> None:
+    done = command(lab, "orchestration", "template", "validate", "-t", str(TEMPLATE))
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,115 @@
+"""The stack with another server, deleted, made again by hand, adopted, and with other storage: the pushed images are
+found again. These tests are one story, in this order."""
+
+import pytest
+
+from tests.stack.openstack import command
+from tests.stack.world import World
+from tests.support.oci import ImageRef
+
+USER = "registry_username=another"
+
+
+@pytest.fixture(scope="module")
+def pushed(deployed: World) -> ImageRef:
+    """What is to be found again."""
+    return deployed.registry().push("lifecycle/kept", "1", [10_000, 2_000_000])
+
+
+def is_there(world: World, pushed: ImageRef) -> bool:
+    return world.registry().pull("lifecycle/kept", "1").digest == pushed.digest
+
+
+def test_replacing_the_server_is_said_beforehand(deployed: World, pushed: ImageRef) -> None:
+    """Asked, and nobody answers: nothing is changed."""
+    server = deployed.server
+    done = deployed.deploy("-P", USER)
+    assert (done.code, done.error) == (1, "error: nobody is there to be asked: add --yes to go on")
+    assert "registry_username: docker -> another" in done.err
+    assert "The server is replaced, for: registry_username. The cache on its disk is lost" in done.err
+    assert deployed.server == server
+    assert is_there(deployed, pushed)
+
+
+@pytest.fixture(scope="module")
+def replaced(deployed: World, pushed: ImageRef) -> str:
+    """With another parameter; the id of the server before."""
+    before = deployed.server
+    done = deployed.deploy("-P", USER, "--yes")
+    assert done.code == 0, done.err
+    return before
+
+
+def test_update_with_another_server(deployed: World, pushed: ImageRef, replaced: str) -> None:
+    """UPDATE_COMPLETE means that the new server works; its CA is in the output."""
+    assert deployed.server != replaced
+    assert deployed.deployment.registry_username == "another"
+    assert is_there(deployed, pushed)
+    deployed.mirror().expect(200, "GET", "/v2/")
+    deployed.registry(("docker", deployed.deployment.password)).expect(401, "GET", "/v2/")
+    servers = [item.name for item in deployed.lab.connect().compute.servers()]
+    assert servers.count(deployed.name) == 1
+
+
+@pytest.fixture(scope="module")
+def by_hand(deployed: World, pushed: ImageRef, replaced: str) -> World:
+    """Destroyed, and created again with the ordinary command; then found by `deploy`."""
+    done = deployed.destroy()
+    assert done.code == 0, done.err
+    assert deployed.stack.get() is None
+    assert len(deployed.objects()) > 0
+    environment, template = str(deployed.environment), "heat/registry.yaml"
+    made = command(deployed.lab, "stack", "create", "--wait", "-e", environment, "-t", template, deployed.name)
+    assert made.returncode == 0, made.stderr
+    assert "CREATE_COMPLETE" in made.stdout
+    return deployed
+
+
+def test_created_again_by_hand_and_adopted(by_hand: World, pushed: ImageRef) -> None:
+    """The command finds the stack of the same name, and leaves its server alone."""
+    server = by_hand.server
+    done = by_hand.deploy()
+    assert done.code == 0, done.err
+    assert by_hand.server == server
+    assert is_there(by_hand, pushed)
+    assert f"stack {by_hand.name} is there, with these parameters" in by_hand.deploy().err
+
+
+@pytest.fixture(scope="module")
+def in_s3(by_hand: World) -> World:
+    """Storing in Swift by its S3 API, with an EC2 credential, in a bucket that exists."""
+    connection, bucket = by_hand.lab.connect(), f"{by_hand.name}-bucket"
+    connection.object_store.create_container(bucket)
+    credential = connection.identity.post(
+        f"/users/{connection.current_user_id}/credentials/OS-EC2", json={"tenant_id": connection.current_project_id}
+    ).json()["credential"]
+    endpoint = str(connection.object_store.get_endpoint()).partition("/v1/")[0]
+    parameters = {
+        "storage_driver": "s3",
+        "s3_endpoint": endpoint,
+        "s3_region": "RegionOne",
+        "s3_bucket": bucket,
+        "s3_access_key": credential["access"],
+        "s3_secret_key": credential["secret"],
+    }
+    options = [part for name, value in parameters.items() for part in ("-P", f"{name}={value}")]
+    done = by_hand.deploy(*options, "--yes")
+    assert done.code == 0, done.err
+    assert credential["secret"] not in done.out + done.err
+    return by_hand
+
+
+def test_swifts_s3_api_as_storage(in_s3: World) -> None:
+    image = in_s3.registry().push("lifecycle/s3", "1", [10_000, 2_000_000])
+    assert in_s3.registry().pull("lifecycle/s3", "1").digest == image.digest
+    names = " ".join(in_s3.objects(f"{in_s3.name}-bucket"))
+    assert all(layer.digest.removeprefix("sha256:") in names for layer in image.layers)
+
+
+def test_destroy_leaves_the_images_unless_purged(in_s3: World) -> None:
+    before = in_s3.objects()
+    assert before
+    done = in_s3.destroy()
+    assert done.code == 0, done.err
+    assert in_s3.stack.get() is None
+    assert in_s3.objects() == before
