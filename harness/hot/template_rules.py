@@ -27,6 +27,22 @@ def parameters_described(template: Template) -> list[str]:
     return [f"{name} has no description" for name, item in template.parameters.items() if not item.description]
 
 
+def parameters_constrained(template: Template) -> list[str]:
+    """Every parameter says what it takes; of a boolean the type says it."""
+    return [
+        f"{name} has no constraint"
+        for name, item in template.parameters.items()
+        if item.type != "boolean" and not item.constraints
+    ]
+
+
+def outputs_described(template: Template) -> list[str]:
+    """Every output has a description."""
+    return [
+        f"output {name} has no description" for name, body in template.outputs.items() if not body.get("description")
+    ]
+
+
 def parameters_grouped(template: Template) -> list[str]:
     """Every parameter is in exactly one parameter group, and every group has a label."""
     grouped = [name for group in template.groups for name in group.parameters]
@@ -112,6 +128,8 @@ def renders(template: Template, values: Mapping[str, Any], references: Reference
 # What every template must keep to.
 RULES: tuple[Callable[[Template], list[str]], ...] = (
     parameters_described,
+    parameters_constrained,
+    outputs_described,
     parameters_grouped,
     secrets_hidden,
     defaults_valid,

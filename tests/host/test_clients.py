@@ -1,6 +1,8 @@
 """Real clients, configured by what `client-config` prints: Docker, Podman, Skopeo."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from testinfra.host import Host
@@ -8,6 +10,11 @@ from testinfra.host import Host
 from harness.client import configure, image_digest
 from harness.clientconfig import client_configuration
 from harness.errors import HarnessError
+from harness.hot.environment import Environment, Given
+from harness.hot.parameters import resolve_parameters
+from harness.hot.template import load_template
+from harness.hot.userdata import render_outputs
+from harness.local import FALLBACK, TEMPLATE
 from harness.machine import Machine
 from tests.host.journal import journal
 from tests.host.targets import Target
@@ -97,6 +104,49 @@ def test_skopeo_copies(machine: Machine, target: Target, registry: OciClient, pu
 def test_skopeo_reads_through_the_mirror(machine: Machine, image: ImageRef) -> None:
     command = ["skopeo", "inspect", "--no-tags", "--format", "{{.Digest}}", "docker://docker.io/library/for-clients:1"]
     assert machine.exec(command).out.strip() == image.digest
+
+
+@pytest.fixture
+def stack_configured(target: Target) -> Machine:
+    """A Docker host on which the commands in the stack's output were run, and nothing else."""
+    machine = target.client("by-output")
+    lines = stack_configuration(target).splitlines()
+    # The machine's first process is Docker: it is restarted with the machine.
+    script = "\n".join(line for line in lines if not line.startswith(("systemctl ", "docker login ")))
+    machine.exec(["sh", "-euc", f"rm -r /etc/docker\n{script}"])
+    machine.restart()
+    machine.wait_for_docker()
+    (login,) = (line for line in lines if line.startswith("docker login "))
+    machine.exec(["script", "-qec", login, "/dev/null"], input=f"{target.deployment.password}\n".encode(), timeout=30)
+    return machine
+
+
+def stack_configuration(target: Target) -> str:
+    """The output `client_configuration` of a stack that made this host."""
+    hostname, domain = target.fqdn.split(".", 1)
+    own = {"hostname": hostname, "domain": domain, "dns_zone": f"{domain}."}
+    own["registry_username"] = target.deployment.registry_username
+    template = load_template(TEMPLATE)
+    given = {name: Given(value, "the test") for name, value in own.items()}
+    data = json.dumps({"ca": Path(target.deployment.ca_file).read_text()})
+    outputs = render_outputs(
+        template, resolve_parameters(template, Environment(given, {}), FALLBACK), {("ready", "data"): data}
+    )
+    return str(outputs["client_configuration"])
+
+
+def test_output_of_the_stack_configures_a_docker_host(
+    stack_configured: Machine, target: Target, host: Host, registry: OciClient, upstream: Upstream
+) -> None:
+    image, since = upstream.push("library/by-output", "1", [1000]), journal(host)
+    stack_configured.exec(["docker", "pull", "--quiet", "by-output:1"])
+    seen = since.lines("docker-registry-edge", "/v2/library/by-output/manifests/1 200")
+    assert any(line.startswith("mirror ") for line in seen)
+    assert image_digest(stack_configured, "by-output:1") == image.digest
+    name = f"{target.fqdn}:5000/clients/by-output:1"
+    stack_configured.exec(["docker", "tag", "by-output:1", name])
+    stack_configured.exec(["docker", "push", "--quiet", name])
+    assert registry.pull("clients/by-output", "1").layers
 
 
 def test_push_to_the_mirror_is_refused(machine: Machine, target: Target, pushed: str) -> None:

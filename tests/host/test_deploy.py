@@ -6,12 +6,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 from docker import DockerClient
 
 from harness import local
-from harness.deployment import Deployment, current
+from harness.deployment import current
 from harness.engine import engine
 from harness.machine import Machine
 from harness.waiting import wait_until
@@ -83,6 +84,15 @@ def deployed(client: DockerClient) -> str:
     return str(host_of(client).container.id)
 
 
+def lasting(client: DockerClient) -> str:
+    """What clients know the host by, and what signs its uploads: the CA with its key, and the secret.
+
+    Not the server's certificate: another host may have another address.
+    """
+    files = [f"/home/root/registry_certs/{name}" for name in ("ca.crt", "ca.key")]
+    return host_of(client).exec(["sha256sum", *files, "/var/lib/registry/http-secret"]).out
+
+
 @pytest.fixture(scope="module")
 def pushed(client: DockerClient, deployed: str) -> ImageRef:
     return registry(client).push("deploy/kept", "1", [10_000, 1_000_000])
@@ -120,23 +130,36 @@ def test_status_is_one_object(deployed: str) -> None:
     assert {"mirror_url", "registry_url", "ca_file", "registry_username", "password_file"} <= set(known)
 
 
+@dataclass(frozen=True)
+class Before:
+    """What was known of the host that was replaced."""
+
+    password: str
+    lasting: str
+
+
 @pytest.fixture(scope="module")
-def changed(client: DockerClient, pushed: ImageRef) -> Deployment:
+def changed(client: DockerClient, pushed: ImageRef) -> Before:
     """Deployed again with another parameter; what was known before."""
-    before = current(NAME)
+    before = Before(current(NAME).password, lasting(client))
     done = run(*deploy(NAME, "-P", USER))
     assert done.code == 0, done.err
     return before
 
 
 def test_other_parameters_keep_what_was_pushed(
-    client: DockerClient, deployed: str, pushed: ImageRef, changed: Deployment
+    client: DockerClient, deployed: str, pushed: ImageRef, changed: Before
 ) -> None:
     assert host_of(client).container.id != deployed
     assert current(NAME).registry_username == "somebody"
     assert current(NAME).password == changed.password
     assert registry(client).pull("deploy/kept", "1").digest == pushed.digest
     registry(client, ("docker", changed.password)).expect(401, "GET", "/v2/")
+
+
+def test_another_host_has_the_same_ca(client: DockerClient, changed: Before) -> None:
+    """Clients that trust the CA go on without being told anything."""
+    assert lasting(client) == changed.lasting
 
 
 @pytest.mark.usefixtures("changed")
@@ -171,9 +194,11 @@ def test_destroy_asks(pushed: ImageRef) -> None:
 
 
 def test_destroy_can_keep_the_data(client: DockerClient, pushed: ImageRef) -> None:
+    before = lasting(client)
     assert run("destroy", "--name", NAME, "--keep-data", "--yes").code == 0
     assert local.parts(client, NAME) == [f"volume {NAME}-state"]
     assert run(*deploy(NAME)).code == 0
+    assert lasting(client) == before
     assert registry(client).pull("deploy/kept", "1").digest == pushed.digest
 
 

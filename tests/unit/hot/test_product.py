@@ -1,6 +1,7 @@
 """heat/registry.yaml and cloud-config/docker-host.yaml: what Heat and the loaders make of them."""
 
-from collections.abc import Callable
+import ast
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,22 @@ def test_outputs(product: Product) -> None:
     outputs = render_outputs(product.template, product.values(), product.references)
     assert outputs.keys() >= OUTPUTS
     assert outputs["ca_certificate"] == PEM
+
+
+def test_every_output_is_read(product: Product) -> None:
+    """By the harness, or by a test of a host: as outputs["NAME"]."""
+    modules = [*(REPOSITORY / "harness").rglob("*.py"), *(REPOSITORY / "tests" / "host").rglob("*.py")]
+    assert modules
+    read = {name for module in modules for name in outputs_read(ast.parse(module.read_text()))}
+    assert read == product.template.outputs.keys()
+
+
+def outputs_read(module: ast.Module) -> Iterator[str]:
+    """Every NAME in an outputs["NAME"]."""
+    for node in ast.walk(module):
+        match node:
+            case ast.Subscript(value=ast.Name(id="outputs"), slice=ast.Constant(value=str(name)), ctx=ast.Load()):
+                yield name
 
 
 @pytest.mark.parametrize("options", OPTIONS)

@@ -17,6 +17,8 @@ parameters:
   cidr: {type: string, description: d, default: 0.0.0.0/0, constraints: [{custom_constraint: net_cidr}]}
 resources:
   server: {type: 'OS::Nova::Server', properties: {user_data_format: RAW, user_data: 'x @@A@@'}}
+outputs:
+  url: {description: d, value: x}
 """
 
 
@@ -44,6 +46,13 @@ def test_good_template_passes(make_template: MakeTemplate, rule: Callable[[Templ
     ("rule", "old", "new", "violations"),
     [
         (template_rules.parameters_described, "description: d,", "", ["name has no description"]),
+        (
+            template_rules.parameters_constrained,
+            "constraints: [{custom_constraint: net_cidr}]",
+            "constraints: []",
+            ["cidr has no constraint"],
+        ),
+        (template_rules.outputs_described, "description: d, value", "value", ["output url has no description"]),
         (template_rules.parameters_grouped, ", cidr]", "]", ["cidr is in 0 groups"]),
         (template_rules.parameters_grouped, ", cidr]", ", cidr, name]", ["name is in 2 groups"]),
         (template_rules.parameters_grouped, ", cidr]", ", cidr, x]", ["group has unknown x"]),
