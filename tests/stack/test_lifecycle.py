@@ -87,7 +87,6 @@ def in_s3(by_hand: World) -> World:
     parameters = {
         "storage_driver": "s3",
         "s3_endpoint": endpoint,
-        "s3_region": "RegionOne",
         "s3_bucket": bucket,
         "s3_access_key": credential["access"],
         "s3_secret_key": credential["secret"],
