@@ -1,13 +1,20 @@
 """Questions to a cloud before anything is created on it: does all exist that the parameters name, and suffice?"""
 
+import base64
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import certifi
 import openstack
+
 from keystoneauth1.exceptions import ClientException
 from openstack.connection import Connection
 from openstack.exceptions import SDKException
 
+from harness.cloud.s3 import s3_objection
 from harness.errors import HarnessError
 from harness.hot.template import load_template
 from harness.hot.userdata import placeholder_value
@@ -105,18 +112,40 @@ def _swift(connection: Connection, values: Mapping[str, Any]) -> str | None:
     if values["storage_driver"] != "swift":
         return None
     user = values["os_username"]
-    try:
-        own = _as_registry_user(connection, values)
-        own.authorize()
-    except (SDKException, ClientException) as error:
-        return f'os_username, os_password: {values["os_authurl"]} refuses user "{user}": {error}'
-    if not own.has_service("object-store"):
-        return "storage_driver: this cloud has no Swift: use s3 or filesystem"
-    try:
-        _write_and_remove(own, values["swift_container"])
-    except SDKException as error:
-        return f'os_username: user "{user}" cannot write to the container "{values["swift_container"]}": {error}'
+    with trusted(values) as verify:
+        try:
+            own = _as_registry_user(connection, values, verify)
+            own.authorize()
+        except (SDKException, ClientException) as error:
+            return f'os_username, os_password: {values["os_authurl"]} refuses user "{user}": {error}'
+        if not own.has_service("object-store"):
+            return "storage_driver: this cloud has no Swift: use s3 or filesystem"
+        try:
+            _write_and_remove(own, values["swift_container"])
+        except SDKException as error:
+            return f'os_username: user "{user}" cannot write to the container "{values["swift_container"]}": {error}'
     return None
+
+
+def _s3(_connection: Connection, values: Mapping[str, Any]) -> str | None:
+    """The registry's own keys can write to its bucket."""
+    if values["storage_driver"] != "s3":
+        return None
+    with trusted(values) as verify:
+        return s3_objection(values, verify)
+
+
+@contextmanager
+def trusted(values: Mapping[str, Any]) -> Iterator[str | bool]:
+    """A requests `verify`: with extra_ca, a file of the usual CA certificates and those."""
+    extra = base64.b64decode(values["extra_ca"]).strip()
+    if not extra:
+        yield True
+        return
+    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
+        file.write(Path(certifi.where()).read_bytes() + b"\n" + extra + b"\n")
+        file.flush()
+        yield file.name
 
 
 def keystone_url(values: Mapping[str, Any]) -> str:
@@ -125,7 +154,7 @@ def keystone_url(values: Mapping[str, Any]) -> str:
     return quoted.strip("'")
 
 
-def _as_registry_user(connection: Connection, values: Mapping[str, Any]) -> Connection:
+def _as_registry_user(connection: Connection, values: Mapping[str, Any], verify: str | bool) -> Connection:
     project: dict[str, Any] = {"project_id": connection.current_project_id}
     if values["os_project_name"]:
         project = {
@@ -140,6 +169,7 @@ def _as_registry_user(connection: Connection, values: Mapping[str, Any]) -> Conn
         password=values["os_password"],
         user_domain_name=values["os_user_domain_name"],
         region_name=values["os_region"],
+        cacert=verify if isinstance(verify, str) else None,
         **project,
     )
 
@@ -188,5 +218,5 @@ def _volumes(connection: Connection, values: Mapping[str, Any]) -> str | None:
     return None
 
 
-_CHECKS: list[Check] = [_key_pair, _image_and_flavor, _external_network, _network, _dns_zone, _swift]
+_CHECKS: list[Check] = [_key_pair, _image_and_flavor, _external_network, _network, _dns_zone, _swift, _s3]
 _QUOTAS: list[Check] = [_servers, _network_quota, _volumes]

@@ -1,8 +1,12 @@
 """What the preflight knows without asking a cloud."""
 
+import base64
+from pathlib import Path
+
+import certifi
 import pytest
 
-from harness.cloud.preflight import keystone_url
+from harness.cloud.preflight import keystone_url, trusted
 
 
 @pytest.mark.parametrize("end", ["", "/", "/v2", "/v2/", "/v2.0", "/v2.0/", "/v3", "/v3/"])
@@ -16,3 +20,16 @@ def test_a_path_before_the_version_stays() -> None:
         keystone_url({"os_authurl": "https://cloud.example.com/identity/v2.0"})
         == "https://cloud.example.com/identity/v3"
     )
+
+
+def test_extra_ca_is_trusted_besides_the_usual_ones() -> None:
+    with trusted({"extra_ca": base64.b64encode(b"one more\n").decode()}) as verify:
+        text = Path(str(verify)).read_text()
+    assert text.startswith(Path(certifi.where()).read_text())
+    assert text.endswith("\none more\n")
+    assert not Path(str(verify)).exists()
+
+
+def test_the_template_s_own_extra_ca_is_none() -> None:
+    with trusted({"extra_ca": "Cg=="}) as verify:
+        assert verify is True
