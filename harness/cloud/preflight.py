@@ -9,7 +9,6 @@ from typing import Any
 
 import certifi
 import openstack
-
 from keystoneauth1.exceptions import ClientException
 from openstack.connection import Connection
 from openstack.exceptions import SDKException
