@@ -142,7 +142,7 @@ class World:
         return [str(item.name) for item in store.objects(container or self.container)]
 
     def client(self, name: str, script: str) -> Machine:
-        """A Docker host on the lab's network on which `script` was run as root, and then Docker restarted."""
+        """A Docker host on the lab's network on which `script` was run as root, and nothing else."""
         spec = MachineSpec(
             image=own_image(self.lab.client, "client"),
             name=f"{self.name}-{name}",
@@ -153,12 +153,9 @@ class World:
         )
         machine = Machine.boot(self.lab.client, spec)
         machine.wait_for_docker()
-        lines = script.splitlines()
-        # What is to be put into a file is a line of its own, and the password is the user's to type.
-        (settings_line,) = (line for line in lines if line.startswith("{"))
-        commands = [line for line in lines if not line.startswith(("{", "docker login"))]
-        machine.exec(["bash", "-euc", "\n".join(commands)])
-        machine.put("/etc/docker/daemon.json", settings_line.encode())
+        # The machine's first process is Docker: it is restarted with the machine. The password is the user's to type.
+        lines = [line for line in script.splitlines() if not line.startswith(("systemctl ", "docker login "))]
+        machine.exec(["bash", "-euc", "\n".join(lines)])
         machine.restart()
         machine.wait_for_docker()
         return machine
