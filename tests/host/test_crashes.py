@@ -60,6 +60,16 @@ def test_repeated_crashes_are_backed_off_from(host: Host) -> None:
     assert seconds[-1] > seconds[0] + 1, seconds
 
 
+def test_a_crash_after_a_long_run_is_not_backed_off_from(host: Host) -> None:
+    """As if it had last been started an hour ago, after a whole series of crashes."""
+    unit, record = "docker-redis", "/run/registry/backoff/docker-redis"
+    before = container_id(host, unit)
+    host.check_output(f"echo $(($(date +%s) - 3600)) 60 > {record}")
+    kill(host, unit)
+    wait_for_another(host, unit, before)
+    assert host.check_output(f"cut -d ' ' -f 2 {record}") == "0"
+
+
 def test_crashes_are_told_in_the_journal(host: Host) -> None:
     """The tests above killed each once."""
     for unit in UNITS:

@@ -40,7 +40,11 @@ def test_containers_cannot_reach_it(host: Host, metadata: str, network: str) -> 
     assert not reachable(host, inside, METADATA)
 
 
-def test_a_restarted_docker_keeps_it_closed(host: Host, target: Target, metadata: str) -> None:
+@pytest.mark.parametrize("rules", ["kept", "rebuilt"])
+def test_a_restarted_docker_keeps_it_closed(host: Host, target: Target, metadata: str, rules: str) -> None:
+    """Also when its chain was rebuilt meanwhile, by a firewall for one, and has no rule of ours any more."""
+    if rules == "rebuilt":
+        host.check_output("iptables --wait --flush DOCKER-USER && iptables --wait --append DOCKER-USER -j RETURN")
     host.check_output("systemctl restart docker")
     wait_until_working(target)
     assert reachable(host, "docker exec docker-redis", metadata)

@@ -72,6 +72,12 @@ def test_container_has_few_rights(host: Host, unit: str) -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS)
+def test_logs_are_kept_once(host: Host, unit: str) -> None:
+    """In the journal, which has a limit of size; Docker's own files have none."""
+    assert inspect(host, unit)["HostConfig"]["LogConfig"]["Type"] == "none"
+
+
+@pytest.mark.parametrize("unit", UNITS)
 def test_processes_have_no_rights(host: Host, unit: str) -> None:
     """What the kernel says of each process, whatever Docker was told."""
     for pid in host.check_output("docker top %s -eo pid | tail -n +2", unit).split():

@@ -1,0 +1,112 @@
+"""registry-ready: what it tries before it says that the host works, and what Heat is told."""
+
+import json
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from harness.waiting import wait_until
+from tests.host.journal import journal
+from tests.host.targets import CHECK_REPO, CHECK_TAG, Target
+
+ENVIRONMENT = "/etc/docker-registry/environment"
+FOLDER = "/run/heat-stand-in"
+TOKEN = "gAAAA\"'\\token"
+# Takes every signal, one a line; Heat's own is a request like it (heat/api/openstack/v1/stacks.py, signal).
+HEAT = """
+import http.server, json, pathlib
+folder = pathlib.Path("/run/heat-stand-in")
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        seen = {"path": self.path, "token": self.headers["X-Auth-Token"], "type": self.headers["Content-Type"]}
+        with (folder / "signals").open("a") as file:
+            print(json.dumps(seen | body), file=file)
+        self.send_response(200)
+        self.end_headers()
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+(folder / "port").write_text(str(server.server_port))
+server.serve_forever()
+"""
+
+
+@pytest.fixture
+def heat(target: Target, host: Host) -> Iterator[None]:
+    """Signals go to a server on the host for a while; afterwards the host is what it was."""
+    before = host.check_output(f"cat {ENVIRONMENT}")
+    host.check_output(f"mkdir {FOLDER}")
+    host.check_output("systemd-run --quiet --unit heat-stand-in python3 -c %s", HEAT)
+    try:
+        wait_until(lambda: None if host.file(f"{FOLDER}/port").exists else "no port", 20, "the stand-in for Heat")
+        url = f"http://127.0.0.1:{host.check_output(f'cat {FOLDER}/port')}/signal?a=b&c=%2F"
+        change(target, before, SIGNAL_URL=url, SIGNAL_TOKEN=TOKEN)
+        yield
+    finally:
+        change(target, before)
+        host.check_output(f"systemctl stop heat-stand-in && rm -r {FOLDER}")
+        host.check_output("systemctl restart registry-ready")
+
+
+def change(target: Target, environment: str, **values: str) -> None:
+    """Write the environment file, with other values for some names."""
+    lines = [line for line in environment.splitlines() if line.split("=")[0] not in values]
+    lines += [f"{name}={shlex.quote(value)}" for name, value in values.items()]
+    target.write(ENVIRONMENT, "\n".join([*lines, ""]).encode())
+
+
+def signals(host: Host) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in host.check_output(f"cat {FOLDER}/signals").splitlines()]
+
+
+def test_it_pushes_pulls_and_pulls_through(host: Host) -> None:
+    """On the word of the edge."""
+    since = journal(host)
+    host.check_output("systemctl restart registry-ready")
+    lines = since.until("docker-registry-edge", f"/v2/{CHECK_REPO}/manifests/{CHECK_TAG} 200")
+    assert any(line.startswith("mirror ") for line in lines)
+    probe = since.lines("docker-registry-edge", "/v2/registry-ready/probe/")
+    assert any(" PUT /v2/registry-ready/probe/blobs/uploads/" in line and " 201 " in line for line in probe)
+    (pushed,) = (place for place, line in enumerate(probe) if " PUT /v2/registry-ready/probe/manifests/" in line)
+    assert " 201 " in probe[pushed]
+    assert any("/manifests/latest 200 " in line for line in probe[pushed + 1 :])
+
+
+@pytest.mark.usefixtures("heat")
+def test_heat_is_told_of_success_with_the_ca(host: Host) -> None:
+    host.check_output("systemctl restart registry-ready")
+    (signal,) = signals(host)
+    assert signal == {
+        "path": "/signal?a=b&c=%2F",
+        "token": TOKEN,
+        "type": "application/json",
+        "status": "SUCCESS",
+        "reason": "push and pull work",
+        "id": "ca",
+        "data": host.check_output("cat /home/root/registry_certs/ca.crt"),
+    }
+
+
+@pytest.mark.usefixtures("heat")
+@pytest.mark.parametrize(
+    ("parameter", "value", "reason"),
+    [
+        ("REGISTRY_PASSWORD", 'wr"o\\ng', "login to :5000 failed: "),
+        (
+            "UPSTREAM_CHECK_IMAGE",
+            f"{CHECK_REPO}:missing",
+            f"the mirror cannot pull {CHECK_REPO}:missing from http://upstream.test:5000: ",
+        ),
+    ],
+)
+def test_heat_is_told_why_not(target: Target, host: Host, parameter: str, value: str, reason: str) -> None:
+    change(target, host.check_output(f"cat {ENVIRONMENT}"), **{parameter: value})
+    assert host.run("systemctl restart registry-ready").failed
+    (signal,) = signals(host)
+    assert (signal["status"], signal["data"]) == ("FAILURE", "")
+    assert signal["reason"].startswith(reason)
+    assert value not in signal["reason"] or parameter == "UPSTREAM_CHECK_IMAGE"
+    verdict = json.loads(host.check_output("cat /run/registry/ready.json"))
+    assert verdict == {"status": "FAILURE", "reason": signal["reason"]}
