@@ -1,5 +1,5 @@
-"""The stack with another server, deleted, made again by hand, adopted, and with other storage: the pushed images are
-found again. These tests are one story, in this order."""
+"""The stack deleted, made again by hand, adopted, and with another server and other storage: what was pushed is found
+again. These tests are one story, in this order."""
 
 import pytest
 
@@ -32,27 +32,7 @@ def test_replacing_the_server_is_said_beforehand(deployed: World, pushed: ImageR
 
 
 @pytest.fixture(scope="module")
-def replaced(deployed: World, pushed: ImageRef) -> str:
-    """With another parameter; the id of the server before."""
-    before = deployed.server
-    done = deployed.deploy("-P", USER, "--yes")
-    assert done.code == 0, done.err
-    return before
-
-
-def test_update_with_another_server(deployed: World, pushed: ImageRef, replaced: str) -> None:
-    """UPDATE_COMPLETE means that the new server works; its CA is in the output."""
-    assert deployed.server != replaced
-    assert deployed.deployment.registry_username == "another"
-    assert is_there(deployed, pushed)
-    deployed.mirror().expect(200, "GET", "/v2/")
-    deployed.registry(("docker", deployed.deployment.password)).expect(401, "GET", "/v2/")
-    servers = [item.name for item in deployed.lab.connect().compute.servers()]
-    assert servers.count(deployed.name) == 1
-
-
-@pytest.fixture(scope="module")
-def by_hand(deployed: World, pushed: ImageRef, replaced: str) -> World:
+def by_hand(deployed: World, pushed: ImageRef) -> World:
     """Destroyed, and created again with the ordinary command; then found by `deploy`."""
     done = deployed.destroy()
     assert done.code == 0, done.err
@@ -92,10 +72,22 @@ def in_s3(by_hand: World) -> World:
         "s3_secret_key": credential["secret"],
     }
     options = [part for name, value in parameters.items() for part in ("-P", f"{name}={value}")]
-    done = by_hand.deploy(*options, "--yes")
+    before = by_hand.server
+    done = by_hand.deploy(*options, "-P", USER, "--yes")
     assert done.code == 0, done.err
+    assert by_hand.server != before
     assert credential["secret"] not in done.out + done.err
     return by_hand
+
+
+def test_update_with_another_server(in_s3: World) -> None:
+    """Complete means that the new server works; its CA is in the output."""
+    assert in_s3.deployment.registry_username == "another"
+    in_s3.registry().expect(200, "GET", "/v2/")
+    in_s3.mirror().expect(200, "GET", "/v2/")
+    in_s3.registry(("docker", in_s3.deployment.password)).expect(401, "GET", "/v2/")
+    servers = [item.name for item in in_s3.lab.connect().compute.servers()]
+    assert servers.count(in_s3.name) == 1
 
 
 def test_swifts_s3_api_as_storage(in_s3: World) -> None:

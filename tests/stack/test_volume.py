@@ -4,7 +4,6 @@ The lab has no Cinder, so a stand-in is plainly one: Heat is told to make OS::He
 disk with that resource's id is attached by libvirt, as Nova would.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -48,7 +47,7 @@ class Volume:
 
 
 class VolumeWorld:
-    """A stack of its own with a volume that holds everything, the pushed images too."""
+    """A stack of its own with a volume; its pushed images are in Swift."""
 
     def __init__(self, world: World, environment: Path) -> None:
         self.world, self.environment = world, environment
@@ -59,7 +58,7 @@ class VolumeWorld:
 
     def request(self, **parameters: str) -> Request:
         """With the stand-in."""
-        own = {"hostname": self.name, "storage_driver": "filesystem", "cache_volume_size": 1}
+        own = {"hostname": self.name, "cache_volume_size": 1}
         return Request.read(TEMPLATE, [self.environment], self.world.parameters | own | parameters)
 
     def with_volume(self, action: Callable[[], None]) -> None:
@@ -93,13 +92,11 @@ class VolumeWorld:
         """Its server, over SSH."""
         return ssh_host(self.address, self.world.lab.ssh_key)
 
-    def registry(self, folder: Path) -> OciClient:
-        """Logged in, trusting the CA in the output."""
+    def client(self, ca: str, port: int) -> OciClient:
+        """Of one of its ports, logged in where that is asked, trusting one CA."""
         outputs = self.stack.outputs()
-        ca = folder / hashlib.sha256(outputs["ca_certificate"].encode()).hexdigest()
-        ca.write_text(outputs["ca_certificate"])
-        login = (outputs["registry_username"], outputs["registry_password"])
-        return OciClient(f"https://{self.address}:5000", login, str(ca))
+        login = (outputs["registry_username"], outputs["registry_password"]) if port == 5000 else None
+        return OciClient(f"https://{self.address}:{port}", login, ca)
 
 
 @pytest.fixture(scope="module")
@@ -124,12 +121,21 @@ def test_everything_lasting_is_on_the_volume(created: VolumeWorld) -> None:
     assert {"noatime", "nosuid", "nodev"} <= set(mount.options)
 
 
-def test_it_outlives_the_server(created: VolumeWorld, tmp_path: Path) -> None:
-    """With another server: the same CA, the same images, though nothing else keeps them."""
-    pushed = created.registry(tmp_path).push("volume/kept", "1", [10_000, 2_000_000])
-    before, certificate = created.server, created.stack.outputs()["ca_certificate"]
+def test_it_outlives_the_server(created: VolumeWorld, world: World, tmp_path: Path) -> None:
+    """With another server: the same CA and what the mirror had, from the volume; the pushed images, from Swift."""
+    certificate = created.stack.outputs()["ca_certificate"]
+    (tmp_path / "ca.crt").write_text(certificate)
+    mirror, registry = (created.client(str(tmp_path / "ca.crt"), port) for port in (443, 5000))
+    world.upstream.push("library/on-the-volume", "1", [10_000, 2_000_000])
+    cached = mirror.pull("library/on-the-volume", "1")
+    pushed = registry.push("volume/kept", "1", [10_000, 2_000_000])
+    before = created.server
     request = created.request(registry_username="another")
     created.with_volume(lambda: created.stack.update(request, DEADLINE_S, lambda _line: None, replaced="ready_handle"))
     assert created.server != before
     assert created.stack.outputs()["ca_certificate"] == certificate
-    assert created.registry(tmp_path).pull("volume/kept", "1").digest == pushed.digest
+    fetched = world.upstream.blob_fetches()
+    assert mirror.pull("library/on-the-volume", "1").layers == cached.layers
+    assert world.upstream.blob_fetches() == fetched
+    registry = created.client(str(tmp_path / "ca.crt"), 5000)
+    assert registry.pull("volume/kept", "1").digest == pushed.digest
