@@ -198,9 +198,14 @@ def demo(
 
 
 def main() -> None:
+    """`python -m harness`."""
+    report_errors(app)
+
+
+def report_errors(commands: typer.Typer) -> None:
     """Run a command; what a user or the engine can cause is one line and exit code 1, Ctrl-C exit code 130."""
     try:
-        app(standalone_mode=True)
+        commands(standalone_mode=True)
     except HarnessError as error:
         fail(str(error))
         _print_notes(error)

@@ -20,7 +20,7 @@ from geventhttpclient.client import HTTPClientPool
 from locust import FastHttpUser
 
 from loadtests.support.images import INDEX, LAYER, MANIFEST, sha256
-from loadtests.support.record import CACHE_HEADER, Record
+from loadtests.support.record import CACHE_HEADERS, Record
 
 ACCEPT = ", ".join(
     (
@@ -130,13 +130,14 @@ class RegistryClient:
                 response.failure(error)
                 raise FailedError(f"{exchange.kind}: {error}") from error
             ms = (time.perf_counter() - began) * 1000
-            status = answer.headers.get(CACHE_HEADER.lower(), "").upper()
+            status = next((answer.headers[name].upper() for name in CACHE_HEADERS if name in answer.headers), "")
             response.request_meta |= {
                 "name": f"{exchange.kind} [{status.lower() or '-'}]",
                 "response_time": ms,
                 "response_length": answer.size,
             }
-            self.record.answer(status, answer.size, ms, exchange.kind != "layer")
+            cached = exchange.path.startswith("/v2/") and exchange.path != "/v2/" and exchange.method in ("GET", "HEAD")
+            self.record.answer(status if cached else None, answer.size, ms, exchange.kind != "layer")
             response.success()
             return answer
 

@@ -15,11 +15,15 @@ Measure = Callable[["Outcome"], float | None]
 
 @dataclass
 class Outcome:
-    """All that a limit may look at. `facts`: what a scenario has found out besides, by name."""
+    """All that a limit may look at.
+
+    `facts`: what a scenario has found out besides, by name; `notes`: lines for people.
+    """
 
     record: Record
     standin: StandIn | None
     facts: dict[str, float]
+    notes: list[str]
 
     def fact(self, name: str) -> float | None:
         """What a scenario has found out, if it has."""
@@ -81,11 +85,11 @@ def table(judged: Sequence[Judged]) -> Table:
 def hit_ratio(outcome: Outcome) -> float | None:
     """By the mirror's own header, else by what its upstream was asked for meanwhile."""
     record = outcome.record
-    if record.hit_ratio is not None or outcome.standin is None or not record.requests:
+    if record.hit_ratio is not None or outcome.standin is None or not record.cacheable:
         return record.hit_ratio
     asked = outcome.standin.counters()
     upstream = sum(count for name, count in asked.items() if name.startswith(("manifest_", "blob_")))
-    return max(0.0, 1 - upstream / record.requests)
+    return max(0.0, 1 - upstream / record.cacheable)
 
 
 def _hit(percent: float) -> Measure:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 # Of nginx's $upstream_cache_status (ngx_http_upstream_module): served from the cache, whatever its age.
 HITS = frozenset({"HIT", "STALE", "UPDATING", "REVALIDATED"})
-CACHE_HEADER = "X-Cache-Status"
+# The edge's own, and the one that most others use.
+CACHE_HEADERS = ("x-cache", "x-cache-status")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Record:
     pull_ms: array[float] = field(default_factory=lambda: array("d"))
     push_ms: array[float] = field(default_factory=lambda: array("d"))
     requests: int = 0
+    cacheable: int = 0
     hits: int = 0
     unmarked: int = 0
     received: int = 0
@@ -44,10 +46,13 @@ class Record:
     statuses: Counter[str] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
 
-    def answer(self, status: str, size: int, ms: float, small: bool) -> None:
-        """A good answer, with its cache header (empty for none)."""
+    def answer(self, status: str | None, size: int, ms: float, small: bool) -> None:
+        """A good answer, with its cache header: empty for none, None for what is never cached."""
         self.requests += 1
         self.received += size
+        if status is None:
+            return
+        self.cacheable += 1
         self.statuses[status or "none"] += 1
         self.unmarked += not status
         hit = status in HITS
@@ -73,7 +78,7 @@ class Record:
     @property
     def hit_ratio(self) -> float | None:
         """By the mirror's own word; None when it does not say."""
-        return None if self.unmarked or not self.requests else self.hits / self.requests
+        return None if self.unmarked or not self.cacheable else self.hits / self.cacheable
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from locust import FastHttpUser, events
 from locust.env import Environment
-from locust.runners import LocalRunner
+from locust.runners import STATE_RUNNING, STATE_SPAWNING, LocalRunner, Runner
 
 from harness.console import fail, out, progress, warn
 from harness.deployment import DEFAULT_NAME, State
@@ -47,11 +47,13 @@ class Scenario:
         recipes: Callable[[argparse.Namespace], Sequence[Recipe]] | None = None,
         parameters: Sequence[str] = (),
         warm: bool = True,
+        pulls: bool = True,
     ) -> None:
         self.name, self.measures, self.limits = name, measures.partition("\n")[0], limits
-        self.where, self.parameters, self.warm = where, parameters, warm
+        self.where, self.parameters, self.warm, self.pulls = where, parameters, warm, pulls
         self._recipes = recipes or (lambda options: [recipe.scaled(options.scale) for recipe in POPULAR])
-        self.record, self.facts, self.judged = Record(), dict[str, float](), list[Judged]()
+        self.record, self.judged = Record(), list[Judged]()
+        self.facts, self.notes = dict[str, float](), list[str]()
         self.mirror: Mirror
         self.options: argparse.Namespace
         self.environment: Environment
@@ -74,6 +76,26 @@ class Scenario:
             )
         login = (known.registry_username, known.password)
         return RegistryClient(user, self.record, known.registry_url, known.ca_file, login)
+
+    @property
+    def running(self) -> bool:
+        """Is the clock running?"""
+        return self._runner.state in (STATE_RUNNING, STATE_SPAWNING)
+
+    @property
+    def users(self) -> int:
+        """How many there are."""
+        return int(self._runner.user_count)
+
+    def quit(self) -> None:
+        """End the run; its verdict stands."""
+        self._runner.quit()
+
+    @property
+    def _runner(self) -> Runner:
+        if self.environment.runner is None:
+            raise HarnessError("this is to be run by locust")
+        return self.environment.runner
 
     def choose(self) -> tuple[str, str]:
         """(repo, tag) of an image, the first ones most often: Zipf's law with the exponent --zipf."""
@@ -146,7 +168,7 @@ class Scenario:
         if options.own_mirror or (self.where == "own" and not chosen):
             return self._own(report)
         try:
-            return find_mirror(options.host or "", options.ca, options.name, images)
+            return find_mirror(options.host or "", options.ca, options.name, images, ask=self.pulls)
         except HarnessError as error:
             known = State(options.name).load()
             if options.host or images or known is None or known.target != "local":
@@ -177,12 +199,13 @@ class Scenario:
     def _start(self, **_event: Any) -> None:
         self.record.__init__()  # type: ignore[misc]
         self.facts.clear()
+        self.notes.clear()
         if self.mirror.standin:
             self.mirror.standin.reset()
 
     def _stop(self, **_event: Any) -> None:
         """The verdict, while the upstream's counters are there to be asked."""
-        outcome = Outcome(self.record, self.mirror.standin, self.facts)
+        outcome = Outcome(self.record, self.mirror.standin, self.facts, self.notes)
         summary = self._summary(outcome)
         self.judged = judge(self.limits, self.options, outcome)
         summary["limits"] = [asdict(one) for one in self.judged]
@@ -214,6 +237,7 @@ class Scenario:
             "ms": {kind: _percentiles(values) for kind, values in latencies.items() if values},
             "reasons": sorted({f"{one.kind}: {one.reason}" for one in record.failures})[:20],
             "facts": self.facts,
+            "notes": self.notes,
         }
 
     def print_summary(self, summary: dict[str, Any]) -> None:
@@ -229,6 +253,8 @@ class Scenario:
             out.print(f"  {kind} ms: {shown}", markup=False)
         for name, value in self.facts.items():
             out.print(f"  {name}: {value:.4g}", markup=False)
+        for note in self.notes:
+            out.print(f"  {note}", markup=False)
         for reason in summary["reasons"]:
             out.print(f"  failed: {reason}", markup=False)
         out.print(table(self.judged))

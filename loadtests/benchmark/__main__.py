@@ -1,0 +1,99 @@
+"""`python -m loadtests.benchmark`: measure, print the ratios, write the report."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harness.cli import report_errors
+from harness.console import out, progress
+from harness.engine import Report, engine
+from loadtests.benchmark.asking import measure_down, measure_requests
+from loadtests.benchmark.bench import benchmark
+from loadtests.benchmark.criteria import judge
+from loadtests.benchmark.machine import describe
+from loadtests.benchmark.plan import BLOB, FULL, PUBLISHED, QUICK, SMALL, Plan
+from loadtests.benchmark.plots import plot_all
+from loadtests.benchmark.pulling import measure_docker, measure_herd, measure_limited, measure_pulls
+from loadtests.benchmark.report import criteria_table, ratios_table, write_report
+from loadtests.benchmark.results import Results
+
+ROOT = Path(__file__).resolve().parents[2]
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    quick: Annotated[bool, typer.Option("--quick", help="A few minutes instead of about twenty.")] = False,
+    output: Annotated[Path, typer.Option(help="The report; its plots go beside it.")] = ROOT / "docs/performance.md",
+    registry_3: Annotated[str, typer.Option(help="Image of a registry 3.x to compare with as well.")] = "",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when a demanded figure is missed.")] = False,
+) -> None:
+    """Measure our edge beside nginx static files, bare registry proxies and a plain nginx cache, and write the report.
+
+    Everything runs in containers of its own, which are removed at the end, however it ends.
+    """
+    plan = QUICK if quick else FULL
+    with progress("benchmark", spinner=False) as report:
+        results = Results(plan.name, describe(engine(report)))
+        _measure(results, plan, registry_3, report)
+        results.add("mixed", **_mixed(plan, report))
+    judge(results, plan)
+    plots = plot_all(results, output.parent)
+    write_report(results, plan, plots, output)
+    output.with_suffix(".json").write_text(json.dumps(asdict(results), indent=1) + "\n")
+    out.print(ratios_table(results))
+    out.print(criteria_table(results))
+    out.print(f"written: {output}, {output.with_suffix('.json').name}, {', '.join(name for name, _what in plots)}")
+    if strict and not all(one.kept for one in results.criteria):
+        raise typer.Exit(1)
+
+
+def _measure(results: Results, plan: Plan, registry_3: str, report: Report) -> None:
+    """What needs all contenders first, what needs the edge alone on its host last."""
+    with benchmark([SMALL, BLOB, PUBLISHED], report) as (bench, (small, blob, published)):
+        if registry_3:
+            bench.contenders.add_registry_3(registry_3)
+        results.versions.update({one.name: one.version for one in bench.contenders.all})
+        measure_requests(bench, plan, results, small, blob)
+        measure_herd(bench, plan, results)
+        measure_down(bench, plan, results, small)
+        measure_pulls(bench, plan, results, published)
+        measure_limited(bench, plan, results)
+        measure_docker(bench, plan, results)
+
+
+def _mixed(plan: Plan, report: Report) -> dict[str, Any]:
+    """loadtests/mixed.py in a process of its own, on a mirror of its own; its summary as a row."""
+    report(f"loadtests/mixed.py for {plan.mixed_s} s")
+    with tempfile.TemporaryDirectory() as folder:
+        summary = Path(folder) / "mixed.json"
+        command = [sys.executable, "-m", "locust", "-f", str(ROOT / "loadtests/mixed.py"), "--headless", "-u", "8"]
+        command += ["-r", "8", "-t", f"{plan.mixed_s}s", "--scale", "0.2", "--summary", str(summary), "--only-summary"]
+        command += ["--html", str(Path(folder) / "mixed.html"), "--calm", "2", "--away", "6"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if not summary.exists():
+            last = (done.stderr.strip() or "it said nothing").splitlines()[-1]
+            return dict.fromkeys(("pulls", "pushes", "failed", "wrong", "unexplained")) | {
+                "note": f"did not run: {last}"
+            }
+        found = json.loads(summary.read_text())
+    unexplained = next(one["measured"] for one in found["limits"] if one["name"] == "max-unexplained")
+    away = found["facts"].get("longest away, s", 0)
+    return {
+        "pulls": found["pulls"],
+        "pushes": found["pushes"],
+        "failed": found["failed"],
+        "wrong": found["wrong"],
+        "unexplained": unexplained,
+        "note": f"{found['requests']} requests, a killed service was away {away:.1f} s at most",
+    }
+
+
+if __name__ == "__main__":
+    report_errors(app)

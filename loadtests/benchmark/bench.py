@@ -1,0 +1,157 @@
+"""The machines of one run, and the two clients that measure: wrk for requests, verified pulls for images."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from harness.engine import Report
+from harness.errors import HarnessError
+from harness.images.own import own_image
+from harness.local import find_host
+from harness.machine import Machine, MachineSpec
+from harness.options import DEPLOYMENT_LABEL
+from loadtests.benchmark.contenders import Contender, Contenders
+from loadtests.support.images import Image, Recipe
+from loadtests.support.mirror import Mirror, own_mirror
+from loadtests.support.standin import StandIn
+
+NAME = "registry.localdomain"
+ACCEPT = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
+_CA = "/ca.crt"
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What wrk measured: per second, ms, and how many of all were not answered with 2xx or 3xx."""
+
+    rps: float
+    mb_per_s: float
+    p50_ms: float
+    p99_ms: float
+    requests: int
+    bad: int
+
+
+@dataclass(frozen=True)
+class Pulls:
+    """What verified pulls did: seconds of each that was right; how many failed, and how many had wrong bytes."""
+
+    seconds: tuple[float, ...]
+    size: int
+    failed: int
+    wrong: int
+    reason: str
+
+    @property
+    def mean(self) -> float:
+        """Seconds; 0 of none."""
+        return sum(self.seconds) / len(self.seconds) if self.seconds else 0.0
+
+    @property
+    def slowest(self) -> float:
+        """Seconds; 0 of none."""
+        return max(self.seconds, default=0.0)
+
+
+class Bench:
+    """A host with all contenders, their upstream, and a client machine, for one run."""
+
+    def __init__(self, mirror: Mirror, client: Machine, report: Report) -> None:
+        if mirror.deployment is None or mirror.standin is None:
+            raise HarnessError("the benchmark runs on a mirror of its own")
+        self.mirror, self.client, self.report = mirror, client, report
+        self.standin: StandIn = mirror.standin
+        self.host = find_host(mirror.deployment.name)
+        self.contenders = Contenders(self.host, self.standin, report)
+
+    def url(self, contender: Contender) -> str:
+        """Where the client reaches it."""
+        return f"https://{NAME}:{contender.port}"
+
+    def wrk(self, contender: Contender, path: str, clients: int, seconds: float) -> Requests:
+        """Ask for one path as fast as so many connections can."""
+        command = ["wrk", f"-t{min(2, clients)}", f"-c{clients}", f"-d{seconds:g}s", "--timeout", "60s"]
+        command += ["-s", "/usr/local/share/measure.lua", self.url(contender), "--", path, ACCEPT]
+        found = json.loads(self.client.exec(command, timeout=seconds + 90).out.splitlines()[-1])
+        errors = sum(found[name] for name in ("bad_status", "connect_errors", "read_errors", "timeouts"))
+        took = found["seconds"]
+        return Requests(
+            (found["requests"] - found["bad_status"]) / took,
+            found["bytes"] / took / 1e6,
+            found["p50_ms"],
+            found["p99_ms"],
+            found["requests"],
+            errors,
+        )
+
+    def pull(
+        self, contender: Contender, image: Image, clients: int = 1, pulls: int | str = 1, patience_s: int = 900
+    ) -> Pulls:
+        """Pull an image as Docker does; `pulls` as `30s` means again and again for so long.
+
+        A client waits `patience_s` for an answer.
+        """
+        command = [
+            "env",
+            f"PULL_TIMEOUT={patience_s}",
+            "herd",
+            str(clients),
+            str(pulls),
+            self.url(contender),
+            _CA,
+            image.repo,
+            image.tag,
+        ]
+        lines = self.client.exec(command, timeout=3600).out.splitlines()
+        return _pulls(lines, image.size)
+
+    def warm(self, contender: Contender, images: Sequence[Image]) -> None:
+        """Have it fetch images once; one that cannot is not worth measuring."""
+        for image in images:
+            done = self.pull(contender, image)
+            if done.failed or done.wrong:
+                raise HarnessError(f"{contender.name} cannot pull {image.name}: {done.reason}")
+
+    def add(self, recipes: Sequence[Recipe]) -> list[Image]:
+        """More images for the upstream and for the static server."""
+        images = self.standin.add(recipes, self.report)
+        self.contenders.update_images()
+        return images
+
+
+@contextmanager
+def benchmark(recipes: Sequence[Recipe], report: Report) -> Iterator[tuple[Bench, list[Image]]]:
+    """Bring all machines up; every one of them is removed, however it ends."""
+    with own_mirror(recipes, report=report, prefix="benchmark") as (mirror, images):
+        assert mirror.deployment is not None
+        assert mirror.standin is not None
+        name, engine = mirror.deployment.name, mirror.standin.machine.client
+        spec = MachineSpec(
+            image=own_image(engine, "load", report),
+            name=f"{name}-client",
+            labels={DEPLOYMENT_LABEL: name},
+            network=f"{name}-net",
+            entrypoint=["sleep"],
+            command=["infinity"],
+        )
+        client = Machine.boot(engine, spec, report)
+        client.put(_CA, Path(mirror.ca_file))
+        yield Bench(mirror, client, report), images
+
+
+def middle(found: Sequence[Requests]) -> Requests:
+    """The median of each figure over the rounds."""
+    values: dict[str, Any] = {name: median(asdict(one)[name] for one in found) for name in asdict(found[0])}
+    values["requests"], values["bad"] = sum(one.requests for one in found), sum(one.bad for one in found)
+    return Requests(**values)
+
+
+def _pulls(lines: Sequence[str], size: int) -> Pulls:
+    failures = [line.split(" ", 2) for line in lines if line.startswith("failed ")]
+    wrong = sum(code == "2" for _failed, code, _reason in failures)
+    seconds = tuple(float(line.split()[0]) for line in lines if line and not line.startswith("failed "))
+    return Pulls(seconds, size, len(failures), wrong, failures[0][2] if failures else "")

@@ -1,0 +1,35 @@
+r"""Measures pushes to the registry on :5000: whole pushes as Docker does them, read back and verified.
+
+    locust -f loadtests/push.py --headless -u 5 -t 1m            # the registry of `tox -e deploy`, with its login
+
+A user pushes images of three layers, of which only the last one changes, as a build server does.
+"""
+
+import os
+import secrets
+
+from locust import FastHttpUser, task
+
+from loadtests.support.limits import FAILURES, PUSH_LATENCY, PUSHES
+from loadtests.support.scenario import Scenario
+
+scenario = Scenario("push", __doc__, [PUSH_LATENCY, PUSHES, FAILURES], warm=False, pulls=False)
+_MB = 1_000_000
+
+
+class BuildServer(FastHttpUser):
+    """Pushes."""
+
+    def on_start(self) -> None:
+        """With connections and a repository of its own."""
+        self.registry = scenario.client(self, push=True)
+        self.repo = f"loadtests/{secrets.token_hex(4)}"
+        self.base = [os.urandom(int(size * _MB * scenario.options.scale)) for size in (10, 3)]
+        self.builds = 0
+
+    @task
+    def push(self) -> None:
+        """One image."""
+        self.builds += 1
+        top = os.urandom(int(2 * _MB * scenario.options.scale))
+        self.registry.push(self.repo, str(self.builds), [*self.base, top])

@@ -1,0 +1,147 @@
+"""Each load test, small and short: it passes on a mirror that works, and fails at a missed limit or wrong bytes."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from loadtests.support.images import Recipe
+from loadtests.support.mirror import Mirror
+from loadtests.support.standin import StandIn
+from tests.load.conftest import PATIENT, PATIENT_P99, ROOT, Runner
+
+
+def test_pull_passes(run: Runner, mirror: Mirror) -> None:
+    ran = run("pull", *PATIENT, *PATIENT_P99)
+    assert ran.code == 0, ran.said
+    assert ran.summary["passed"]
+    assert ran.summary["pulls"] > len(mirror.images)
+    assert ran.summary["failed"] == ran.summary["wrong"] == 0
+    assert ran.summary["hit_ratio"] >= 0.9
+    assert {"p50", "p95", "p99"} == set(ran.summary["ms"]["pull"])
+    assert "Locust" in (run.folder / "report.html").read_text()
+
+
+def test_most_popular_image_is_pulled_most(run: Runner, mirror: Mirror) -> None:
+    """Zipf: by far more often than the last one."""
+    ran = run("pull", *PATIENT, *PATIENT_P99, "--zipf", "3")
+    first, last = (_pulls_of(ran.said, image) for image in (mirror.images[0], mirror.images[-1]))
+    assert first > 5 * last
+
+
+def _pulls_of(said: str, image: str) -> int:
+    found = re.findall(rf"^PULL +{re.escape(image)} +(\d+) ", said, flags=re.MULTILINE)
+    return int(found[-1]) if found else 0
+
+
+def test_pull_fails_at_an_absurd_limit(run: Runner) -> None:
+    ran = run("pull", *PATIENT, "--max-hit-p99-ms", "0.001", seconds=4)
+    assert ran.code == 1
+    assert ran.missed() == {"max-hit-p99-ms"}
+    assert "FAILED" in ran.said
+
+
+def test_pull_finds_wrong_bytes(run: Runner, standin: StandIn) -> None:
+    """Asked straight from an upstream that has them: nobody in between to notice."""
+    (image,) = standin.add([Recipe("library/corrupt", "1", (0.5, 0.2))])
+    standin.corrupt(image)
+    arguments = (
+        "--host",
+        standin.url,
+        "--images",
+        image.name,
+        "--cold",
+        *PATIENT,
+        *PATIENT_P99,
+        "--min-hit-ratio",
+        "0",
+    )
+    ran = run("pull", *arguments, seconds=4)
+    assert ran.code == 1
+    assert {"wrong", "max-failures", "min-pulls"} == ran.missed()
+    assert ran.summary["wrong"] > 0
+    assert any("wrong bytes" in reason for reason in ran.summary["reasons"])
+
+
+def test_mirror_of_a_corrupt_upstream_fails(run: Runner, standin: StandIn) -> None:
+    (image,) = standin.add([Recipe("library/corrupt-upstream", "1", (0.5, 0.2))])
+    standin.corrupt(image)
+    ran = run("pull", "--images", image.name, "--cold", *PATIENT, *PATIENT_P99, "--min-hit-ratio", "0", seconds=4)
+    assert ran.code == 1
+    assert ran.summary["pulls"] == 0
+    assert "max-failures" in ran.missed()
+
+
+def test_push_passes(run: Runner) -> None:
+    ran = run("push", "--scale", "0.1", "--max-push-p95-ms", "60000")
+    assert ran.code == 0, ran.said
+    assert ran.summary["pushes"] > 0
+    assert ran.summary["mb_sent_per_s"] > 0
+
+
+def test_push_fails_at_an_absurd_limit(run: Runner) -> None:
+    ran = run("push", "--scale", "0.1", "--max-push-p95-ms", "0.001", seconds=5)
+    assert ran.code == 1
+    assert ran.missed() == {"max-push-p95-ms"}
+
+
+@pytest.fixture
+def cold(standin: StandIn, request: pytest.FixtureRequest) -> list[str]:
+    """Images that the mirror has never been asked for: for the one client, and for the herd."""
+    layers = (1.0, 0.5)
+    name = request.node.name.replace("_", "-")
+    return [image.name for image in standin.add([Recipe(f"library/{name}-{place}", "1", layers) for place in range(2)])]
+
+
+def test_cold_herd_passes(run: Runner, cold: list[str]) -> None:
+    arguments = ("--images", ",".join(cold), "--link-mbits", "20", "--max-slowest-ratio", "100")
+    ran = run("cold_herd", *arguments, users=8, seconds=60)
+    assert ran.code == 0, ran.said
+    assert ran.summary["facts"]["herd"] == 8
+    assert ran.summary["pulls"] == 9
+
+
+def test_cold_herd_fails_at_an_absurd_limit(run: Runner, cold: list[str]) -> None:
+    arguments = ("--images", ",".join(cold), "--link-mbits", "0", "--max-slowest-ratio", "100")
+    ran = run("cold_herd", *arguments, "--max-upstream-ratio", "0.5", users=4, seconds=60)
+    assert ran.code == 1
+    assert ran.missed() == {"max-upstream-ratio"}
+
+
+def test_mixed_passes(run: Runner) -> None:
+    ran = run("mixed", *PATIENT, "--calm", "1", "--away", "2", "--max-away-s", "60", users=4, seconds=55)
+    assert ran.code == 0, ran.said
+    assert ran.summary["facts"]["cycles"] >= 1
+    assert {"docker-redis killed, times", "docker-registry-edge killed, times"} <= set(ran.summary["facts"])
+
+
+def test_soak_passes(run: Runner) -> None:
+    ran = run("soak", *PATIENT, *PATIENT_P99, "--every", "1", "--max-descriptor-growth", "1000", seconds=12)
+    assert ran.code == 0, ran.said
+    assert ran.summary["facts"]["samples"] >= 3
+    assert 20 < ran.summary["facts"]["memory now, MiB"] < 600
+
+
+def test_soak_fails_at_an_absurd_limit(run: Runner) -> None:
+    ran = run("soak", *PATIENT, *PATIENT_P99, "--every", "1", "--max-memory-mib", "1", seconds=6)
+    assert ran.code == 1
+    assert "max-memory-mib" in ran.missed()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--name", "nobody"], 'error: nothing is deployed under the name "nobody": run `tox -e deploy`'),
+        (["--images", "alpine"], "error: --images alpine: an image is given as REPO:TAG, such as library/alpine:3.20"),
+        (["--host", "https://localhost:9", "--ca", "/none"], "error: --ca /none: there is no such file"),
+        (["--host", "https://localhost:9"], "error: the mirror https://localhost:9 cannot pull library/alpine:3.20"),
+    ],
+)
+def test_bad_use_is_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "locust", "-f", "loadtests/pull.py", "--headless", "-t", "1s", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert any(line.startswith(message) for line in done.stderr.splitlines()), done.stderr
+    assert "Traceback" not in done.stderr
