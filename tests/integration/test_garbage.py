@@ -49,6 +49,14 @@ def test_collected_blobs_leave_swift(swift_host: Host, swift: Swift) -> None:
     assert swift.head(CONTAINER, object_of(image.layers[0])).status_code == 404
 
 
+def test_record_of_writes_does_not_grow_for_ever(filesystem_host: Host) -> None:
+    record = ("stat", "--format", "%s", "/run/registry/writes/last")
+    filesystem_host.registry.push("garbage/recorded", "1", [1000])
+    assert int(filesystem_host.exec(*record).out) > 0
+    assert collect(filesystem_host).code == 0
+    assert filesystem_host.exec(*record).out == "0\n"
+
+
 def test_only_the_push_registrys_cache_is_forgotten(filesystem_host: Host) -> None:
     redis = partial(filesystem_host.exec_in, REDIS, "redis-cli", "-n")
     redis("1", "SET", "of-the-mirror", "1")

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.integration.client import PushClient, digest
-from tests.integration.host import REDIS, Host
-from tests.support.oci import CONFIG, LAYER, ImageRef, Layer
+from tests.integration.host import REDIS, REGISTRY, Host
+from tests.support.oci import CONFIG, LAYER, Blob, ImageRef, Layer
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -57,6 +57,16 @@ def test_upload_with_the_wrong_digest_is_refused(registry: PushClient, repo: str
     assert answer.json()["errors"][0]["code"] == "DIGEST_INVALID"
     assert registry.status("HEAD", f"/v2/{repo}/blobs/{promised}") == 404
     assert registry.status("HEAD", f"/v2/{repo}/blobs/{digest(sent)}") == 404
+
+
+def test_upload_goes_on_after_a_restart(filesystem_host: Host, repo: str) -> None:
+    """Its state is the client's to keep, and signed: the registry must know its own signature again."""
+    registry, content = filesystem_host.registry, secrets.token_bytes(1000)
+    headers = {"Content-Type": "application/octet-stream"}
+    sent = registry.expect(202, "PATCH", registry.start_upload(repo), data=content, headers=headers)
+    filesystem_host.restart(REGISTRY)
+    registry.expect(201, "PUT", registry.location(sent), params={"digest": digest(content)})
+    registry.pull_blob(repo, Blob(digest(content), len(content)))
 
 
 def test_cancelled_upload(registry: PushClient, repo: str) -> None:

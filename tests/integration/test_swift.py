@@ -125,6 +125,19 @@ def test_hostile_logins_reach_swift(swift_host: Host, swift: Swift, username: st
         swift_host.restart(REGISTRY)
 
 
+def test_project_by_its_id(swift_host: Host, swift: Swift) -> None:
+    """As Heat gives it when no project is named."""
+    unnamed = {"os_project_name": "", "os_project_domain_name": "none", "OS::project_id": swift.token.project}
+    try:
+        with swift_host.changed(**unnamed):
+            assert swift_host.exec("/opt/registry/check-swift").code == 0
+            swift_host.restart(REGISTRY)
+            image = swift_host.registry.push("team/by-id", "1", [1000])
+            assert swift.head(CONTAINER, object_of(image.layers[0])).status_code == 200
+    finally:
+        swift_host.restart(REGISTRY)
+
+
 WRONG = {
     "password": (
         {"os_password": "wrong"},

@@ -36,6 +36,29 @@ class Authority:
         self.certificate, self._key = certificate, key
 
     @classmethod
+    def create(cls, name: str, days: float = 30) -> "Authority":
+        """A new one, of this common name."""
+        key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(days=days))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        return cls(certificate, key)
+
+    @property
+    def pem(self) -> bytes:
+        """Its certificate, which those who are to trust it need."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @classmethod
     def load(cls, certificate: bytes, key: bytes) -> "Authority":
         """The CA with this certificate and key."""
         private: CertificateIssuerPrivateKeyTypes = serialization.load_pem_private_key(key, None)  # type: ignore[assignment]

@@ -24,6 +24,7 @@ from docker.models.networks import Network
 from harness.images.service import service_image
 from harness.machine import PROJECT, PROJECT_LABEL, Machine, MachineSpec
 from harness.waiting import wait_until
+from tests.support.certificates import Pair, certificate_at
 from tests.support.oci import ImageRef, Layer, OciClient
 from tests.support.tokens import AUTH_NAME, TokenServer
 
@@ -35,6 +36,7 @@ NAME = "upstream.test"
 USERNAME, PASSWORD = "upstream-user", "upstream-secret"
 _HTPASSWD = f"{USERNAME}:$2b$05$8A7FAyjBsqxeolwvBpLPaOiZHS93QSJDaQhjYNHtPUYc/kfmB4vJy\n"
 _DATA = "/var/lib/registry"
+_CERTIFICATE, _KEY = "/etc/upstream/server.crt", "/etc/upstream/server.key"
 # Of the container that has it, so that an upstream can be found again.
 _ALIAS_LABEL = "org.registry-stack.upstream"
 _DEADLINE_S = 30
@@ -61,10 +63,12 @@ def ensure_network(client: docker.DockerClient, name: str, labels: Mapping[str, 
 class Upstream:
     """A running upstream. Get one from `Upstream.start`."""
 
-    def __init__(self, store: Machine, front: Machine, tokens: TokenServer | None, volume: str) -> None:
+    def __init__(
+        self, store: Machine, front: Machine, tokens: TokenServer | None, volume: str, scheme: str = "http"
+    ) -> None:
         self._store, self._front, self._tokens, self._volume = store, front, tokens, volume
         self.authority = f"{front.container.labels[_ALIAS_LABEL]}:5000"
-        self.url = f"http://{self.authority}"
+        self.url = f"{scheme}://{self.authority}"
 
     @classmethod
     def start(
@@ -77,10 +81,11 @@ class Upstream:
         auth: Auth = "none",
         auth_name: str = AUTH_NAME,
         alias: str = NAME,
+        tls: Pair | None = None,
     ) -> "Upstream":
         """Start one on a network that exists; `name` is what its containers' names start with.
 
-        `alias` is its own name on the network, `auth_name` the one of its token service.
+        `alias` is its own name on the network, `auth_name` the one of its token service; with `tls` it speaks HTTPS.
         """
         name = name or f"{network}-upstream"
         image, volume = service_image(client, IMAGE, "registry"), f"{name}-data"
@@ -89,6 +94,9 @@ class Upstream:
             login = (USERNAME, PASSWORD)
             tokens = TokenServer.start(client, network, labels, f"{name}-tokens", login, auth_name)
         environment, files = _settings(auth, tokens, auth_name)
+        if tls is not None:
+            environment |= {"REGISTRY_HTTP_TLS_CERTIFICATE": _CERTIFICATE, "REGISTRY_HTTP_TLS_KEY": _KEY}
+            files |= {_CERTIFICATE: (tls.certificate, 0o644), _KEY: (tls.key, 0o644)}
         store = Machine.boot(
             client,
             MachineSpec(
@@ -114,7 +122,7 @@ class Upstream:
                 files=files,
             ),
         )
-        upstream = cls(store, front, tokens, volume)
+        upstream = cls(store, front, tokens, volume, "http" if tls is None else "https")
         upstream._wait()
         return upstream
 
@@ -195,7 +203,12 @@ class Upstream:
 
 def _status(machine: Machine) -> str | None:
     """A probe: the registry answers, if only to ask for a login."""
-    code = requests.get(f"http://127.0.0.1:{machine.port(5000)}/v2/", timeout=5).status_code
+    here = f"127.0.0.1:{machine.port(5000)}"
+    if "REGISTRY_HTTP_TLS_KEY" in str(machine.container.attrs["Config"]["Env"]):
+        # Whoever trusts its CA will verify it.
+        certificate_at(here)
+        return None
+    code = requests.get(f"http://{here}/v2/", timeout=5).status_code
     return None if code in (200, 401) else f"HTTP {code}"
 
 
