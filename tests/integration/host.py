@@ -49,7 +49,7 @@ class Host:
 
     def __init__(self, this_run: Run, name: str, **parameters: Any) -> None:
         self.run, self.name = this_run, name
-        self.values = _values(this_run, parameters)
+        self.values = resolved_values(this_run, parameters)
         files = host_files(render(self.values))
         self.units = read_units(files)
         self.root = this_run.folder / name
@@ -220,7 +220,7 @@ def _systemd_line(settings: Mapping[str, tuple[str, ...]], line: str) -> str:
     return f"set -f; IFS=; {files}exec {line}"
 
 
-def _values(this_run: Run, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def resolved_values(this_run: Run, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Every parameter of the template, with images that are in the engine's store."""
     given = {name: Given(value, "the test") for name, value in parameters.items()}
     values = resolve_parameters(load_template(TEMPLATE), Environment(given, {}), FALLBACK)
