@@ -21,11 +21,12 @@ OPTIONS = "mode=700,uid=65532,gid=65532"
 def small_cache(target: Target, host: Host) -> Iterator[None]:
     """A cache of 4 MB in the place of the real one."""
     host.check_output(f"mount -t tmpfs -o size=4m,{OPTIONS} tmpfs {CACHE}")
-    host.check_output("systemctl restart docker-registry-proxy")
+    # The edge reads the blobs there.
+    host.check_output("systemctl restart docker-registry-edge docker-registry-proxy")
     wait_until_working(target)
     yield
-    host.check_output(f"systemctl stop docker-registry-proxy && umount {CACHE}")
-    host.check_output("systemctl start docker-registry-proxy")
+    host.check_output(f"systemctl stop docker-registry-edge docker-registry-proxy && umount {CACHE}")
+    host.check_output("systemctl start docker-registry-edge docker-registry-proxy")
     wait_until_working(target)
 
 

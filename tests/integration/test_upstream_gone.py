@@ -10,9 +10,8 @@ from tests.integration.run import Run
 from tests.support.oci import ImageRef
 from tests.support.upstream import Upstream
 
-# Within this a client must have what is cached, whatever is broken: the edge gives the upstream twice 5 s to say what
-# a tag is.
-FEW_S = 15
+# Within this a client must have what is cached, whatever is broken.
+FEW_S = 5
 # And within this it must know that it cannot have the rest.
 REFUSAL_S = 30
 

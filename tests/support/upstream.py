@@ -30,7 +30,8 @@ from tests.support.tokens import AUTH_NAME, TokenServer
 
 Auth = Literal["none", "basic", "token"]
 
-IMAGE = "registry:2.8.3"
+IMAGE, NGINX = "registry:2.8.3", "nginx:1.28.0-alpine"
+_LIMITER = "server { listen 5000; location / { return 429; } }\n"
 NAME = "upstream.test"
 # The login of the variants that have one.
 USERNAME, PASSWORD = "upstream-user", "upstream-secret"
@@ -67,6 +68,7 @@ class Upstream:
         self, store: Machine, front: Machine, tokens: TokenServer | None, volume: str, scheme: str = "http"
     ) -> None:
         self._store, self._front, self._tokens, self._volume = store, front, tokens, volume
+        self._limiter: Machine | None = None
         self.authority = f"{front.container.labels[_ALIAS_LABEL]}:5000"
         self.url = f"{scheme}://{self.authority}"
 
@@ -187,6 +189,31 @@ class Upstream:
     def unpause(self) -> None:
         """Back after `pause`."""
         self._front.container.unpause()
+
+    def limit(self) -> None:
+        """As one that limits the rate: 429 to everything, under its name and at its port."""
+        client, front = self._store.client, self._front
+        networks = front.container.attrs["NetworkSettings"]["Networks"]
+        self.stop()
+        (network,) = networks
+        self._limiter = Machine.boot(
+            client,
+            MachineSpec(
+                image=service_image(client, NGINX, "nginx"),
+                name=f"{front.name}-limiter",
+                labels={**front.container.labels},
+                network=network,
+                aliases=(self.authority.rpartition(":")[0],),
+                files={"/etc/nginx/conf.d/default.conf": (_LIMITER.encode(), 0o644)},
+            ),
+        )
+
+    def unlimit(self) -> None:
+        """Back after `limit`."""
+        if self._limiter is not None:
+            self._limiter.remove()
+            self._limiter = None
+            self.start_again()
 
     def remove(self) -> None:
         """Remove its containers and its volume."""

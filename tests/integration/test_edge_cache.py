@@ -1,0 +1,240 @@
+"""The edge's own cache: tags fresh, stale and at their limit, herds, and what must never be cached."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+from requests import Response
+
+from harness.waiting import wait_until
+from tests.integration.cache import warm
+from tests.integration.client import digest
+from tests.integration.host import EDGE, PROXY, REDIS, Host, MakeHost
+from tests.integration.run import Run
+from tests.support.oci import ACCEPT, ImageRef
+from tests.support.upstream import Upstream, now
+
+FRESH_S, LIMIT_S = 2, 15
+HERD = 100
+Outage = Callable[[Upstream], AbstractContextManager[None]]
+# Served from the cache without waiting for anybody.
+AT_ONCE_S = 1.5
+
+
+@pytest.fixture(scope="module")
+def host(make_host: MakeHost) -> Host:
+    url = "http://upstream.test:5000"
+    return make_host("edge", upstream_url=url, tag_freshness=FRESH_S, stale_limit=LIMIT_S).start(REDIS, EDGE, PROXY)
+
+
+@pytest.fixture(scope="module")
+def upstream(this_run: Run, host: Host) -> Upstream:
+    return Upstream.start(this_run.client, host.network.name, this_run.labels)
+
+
+def tag(host: Host, image: ImageRef, method: str = "GET", accept: str = ACCEPT) -> Response:
+    return host.mirror.request(method, f"/v2/{image.repo}/manifests/{image.reference}", headers={"Accept": accept})
+
+
+def cached(host: Host, upstream: Upstream, name: str) -> ImageRef:
+    """An image whose tag has just been looked up."""
+    image = upstream.push(f"library/{name}", "1", [1000, 200_000])
+    warm(host, image)
+    return image
+
+
+@contextmanager
+def hanging(upstream: Upstream) -> Iterator[None]:
+    upstream.pause()
+    try:
+        yield
+    finally:
+        upstream.unpause()
+
+
+@contextmanager
+def refusing(upstream: Upstream) -> Iterator[None]:
+    """It answers 429 to everything."""
+    upstream.limit()
+    try:
+        yield
+    finally:
+        upstream.unlimit()
+
+
+@contextmanager
+def gone(upstream: Upstream) -> Iterator[None]:
+    upstream.stop()
+    try:
+        yield
+    finally:
+        upstream.start_again()
+
+
+def test_fresh_tag_is_not_looked_up_again(host: Host, upstream: Upstream) -> None:
+    image, since = cached(host, upstream, "fresh"), now()
+    for method in ("GET", "HEAD", "GET"):
+        answer = tag(host, image, method)
+        assert (answer.status_code, answer.headers["X-Cache"]) == (200, "HIT")
+        assert answer.headers["Docker-Content-Digest"] == image.digest
+    assert upstream.requests(since) == []
+
+
+def test_equal_accepts_share_an_answer(host: Host, upstream: Upstream) -> None:
+    image = cached(host, upstream, "accepts")
+    turned = ",".join(reversed(ACCEPT.split(", "))) + ", application/vnd.docker.distribution.manifest.v1+json, */*"
+    assert tag(host, image, accept=turned).headers["X-Cache"] == "HIT"
+
+
+def test_moved_tag_is_seen_within_twice_its_freshness(host: Host, upstream: Upstream) -> None:
+    first = cached(host, upstream, "moved")
+    moved = time.monotonic()
+    second = upstream.push(first.repo, "1", [2000])
+
+    def probe() -> str | None:
+        return None if tag(host, first).headers["Docker-Content-Digest"] == second.digest else "the old one"
+
+    wait_until(probe, 2 * FRESH_S + 1, "the tag to move")
+    assert time.monotonic() - moved < 2 * FRESH_S + 1
+
+
+def test_first_pull_after_long_sees_the_moved_tag(host: Host, upstream: Upstream) -> None:
+    """Not whoever comes second: a tag that nobody asked for is not served as it was days ago."""
+    first = cached(host, upstream, "forgotten")
+    time.sleep(2 * FRESH_S + 1)
+    second = upstream.push(first.repo, "1", [2000])
+    assert tag(host, first).headers["Docker-Content-Digest"] == second.digest
+
+
+@pytest.mark.parametrize("outage", [gone, refusing, hanging])
+def test_stale_up_to_the_limit(host: Host, upstream: Upstream, outage: Outage) -> None:
+    image = cached(host, upstream, f"stale-{outage.__name__}")
+    tag(host, image)
+    started = time.monotonic()
+    with outage(upstream):
+        time.sleep(2 * FRESH_S + 0.5)
+        host.mirror.pull(image.repo, "1")
+        before = time.monotonic()
+        for _time in range(3):
+            answer = tag(host, image)
+            assert (answer.status_code, answer.headers["X-Cache"]) == (200, "STALE")
+            assert answer.headers["Docker-Content-Digest"] == image.digest
+        assert time.monotonic() - before < AT_ONCE_S
+        host.mirror.pull(image.repo, image.digest)
+        time.sleep(max(0, started + FRESH_S + LIMIT_S + 1 - time.monotonic()))
+        assert tag(host, image).status_code in (429, 503)
+    wait_until(lambda: None if tag(host, image).status_code == 200 else "not yet", 40, "the upstream to be back")
+
+
+def test_cold_while_the_upstream_hangs(host: Host, upstream: Upstream) -> None:
+    with hanging(upstream), ThreadPoolExecutor(20) as pool:
+        started = time.monotonic()
+        codes = list(pool.map(lambda _n: unknown(host), range(20)))
+        assert set(codes) == {503}
+        assert time.monotonic() - started < 60
+    wait_until(lambda: None if unknown(host) == 404 else "not yet", 20, "the upstream to be back")
+
+
+def unknown(host: Host) -> int:
+    return host.mirror.request("GET", "/v2/library/none/manifests/1").status_code
+
+
+def test_unknown_is_known_within_seconds(host: Host, upstream: Upstream) -> None:
+    image = ImageRef("library/later", "1", "", cached(host, upstream, "filler").config, (), b"")
+    assert tag(host, image).status_code == 404
+    later = upstream.push("library/later", "1", [1000])
+
+    def probe() -> str | None:
+        answer = tag(host, image)
+        return None if answer.status_code == 200 else f"HTTP {answer.status_code}"
+
+    wait_until(probe, 15, "the new image")
+    assert tag(host, image).headers["Docker-Content-Digest"] == later.digest
+
+
+def test_unknown_digest_is_not_found(host: Host, upstream: Upstream) -> None:
+    image = cached(host, upstream, "unknown-digest")
+    answer = host.mirror.expect(404, "GET", f"/v2/{image.repo}/manifests/{digest(b'none')}")
+    assert answer.json()["errors"][0]["code"] == "MANIFEST_UNKNOWN"
+
+
+def test_blob_comes_from_the_store(host: Host, upstream: Upstream) -> None:
+    image = cached(host, upstream, "store")
+    host.stop(PROXY)
+    try:
+        blob = image.layers[1]
+        path = f"/v2/{image.repo}/blobs/{blob.digest}"
+        answer = host.mirror.expect(200, "GET", path)
+        assert digest(answer.content) == blob.digest
+        assert answer.headers["Docker-Content-Digest"] == blob.digest
+        assert answer.headers["ETag"] == f'"{blob.digest}"'
+        assert answer.headers["Content-Type"] == "application/octet-stream"
+        assert answer.headers["Accept-Ranges"] == "bytes"
+        resumed = {"Range": "bytes=100-199", "If-Range": answer.headers["ETag"]}
+        assert host.mirror.expect(206, "GET", path, headers=resumed).content == answer.content[100:200]
+        assert int(host.mirror.expect(200, "HEAD", path).headers["Content-Length"]) == blob.size
+        assert tag(host, image).status_code == 200
+    finally:
+        host.start(PROXY)
+
+
+@pytest.fixture
+def fresh_for_long(host: Host) -> Iterator[None]:
+    """Longer than a herd takes here."""
+    with host.changed(tag_freshness=60):
+        host.restart(EDGE)
+        yield
+    host.restart(EDGE)
+
+
+@pytest.mark.usefixtures("fresh_for_long")
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_herd_on_a_cold_tag(host: Host, upstream: Upstream, method: str) -> None:
+    image, since = upstream.push(f"library/herd-{method.lower()}", "1", [1000]), now()
+    with ThreadPoolExecutor(HERD) as pool:
+        answers = list(pool.map(lambda _n: tag(host, image, method), range(HERD)))
+    assert {answer.headers["Docker-Content-Digest"] for answer in answers} == {image.digest}
+    asked = [one for one in upstream.requests(since) if "/manifests/" in one.path]
+    assert len(asked) <= 3, asked
+
+
+def test_herd_on_a_cold_blob(host: Host, upstream: Upstream) -> None:
+    """Registry 2.8 fetches twice: for its client and for its store."""
+    image = upstream.push("library/herd-blob", "1", [30_000_000])
+    with ThreadPoolExecutor(HERD) as pool:
+        list(pool.map(lambda _n: host.mirror.pull_blob(image.repo, image.layers[0]), range(HERD)))
+    assert upstream.blob_fetches(image.layers[0].digest) <= 2
+
+
+def test_range_of_a_cold_blob(host: Host, upstream: Upstream) -> None:
+    content = bytes(range(256)) * 4000
+    image = upstream.push("library/cold-range", "1", [content])
+    path = f"/v2/{image.repo}/blobs/{image.layers[0].digest}"
+    assert host.mirror.expect(206, "GET", path, headers={"Range": "bytes=5-9"}).content == content[5:10]
+
+
+def test_client_that_leaves_does_not_end_the_fetch(host: Host, upstream: Upstream) -> None:
+    image = upstream.push("library/left", "1", [30_000_000])
+    layer = image.layers[0]
+    host.mirror.expect(200, "GET", f"/v2/{image.repo}/blobs/{layer.digest}", stream=True).close()
+    stored = f"/var/lib/registry/proxy/docker/registry/v2/blobs/sha256/{layer.digest[7:9]}/{layer.digest[7:]}/data"
+    wait_until(lambda: None if host.exec("test", "-e", stored).code == 0 else "not yet", 20, "the blob in the store")
+    assert upstream.blob_fetches(layer.digest) <= 2
+
+
+def test_credentials_of_a_client_change_nothing(host: Host, upstream: Upstream) -> None:
+    image = cached(host, upstream, "credentials")
+    headers = {"Accept": ACCEPT, "Authorization": "Bearer stolen"}
+    answer = host.mirror.request("GET", f"/v2/{image.repo}/manifests/1", headers=headers)
+    assert (answer.status_code, answer.headers["X-Cache"]) == (200, "HIT")
+
+
+def test_restarts_lose_nothing(host: Host, upstream: Upstream) -> None:
+    image = cached(host, upstream, "restarts")
+    for services in ((EDGE,), (PROXY,), (REDIS,), (REDIS, EDGE, PROXY)):
+        host.restart(*services)
+        since = now()
+        host.mirror.pull(image.repo, image.digest)
+        assert [one for one in upstream.requests(since) if image.repo in one.path] == []
