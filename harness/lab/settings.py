@@ -24,7 +24,7 @@ KEYSTONE = f"http://{ADDRESS}:5000/v3"
 # Made by harness/images/lab/files/seed.
 OPERATOR = "registry"
 ZONE = "lab.test."
-SERVER_IMAGE = "debian-12"
+SERVER_IMAGE = "debian-13"
 FLAVOR = "registry.small"
 KEY_PAIR = "registry-lab"
 EXTERNAL_NETWORK = "public"
