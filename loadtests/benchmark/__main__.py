@@ -13,6 +13,7 @@ import typer
 from harness.cli import report_errors
 from harness.console import out, progress
 from harness.engine import Report, engine
+from harness.errors import HarnessError
 from loadtests.benchmark.asking import measure_down, measure_requests
 from loadtests.benchmark.bench import benchmark
 from loadtests.benchmark.criteria import judge
@@ -32,26 +33,44 @@ def main(
     quick: Annotated[bool, typer.Option("--quick", help="A few minutes instead of about twenty.")] = False,
     output: Annotated[Path, typer.Option(help="The report; its plots go beside it.")] = ROOT / "docs/performance.md",
     registry_3: Annotated[str, typer.Option(help="Image of a registry 3.x to compare with as well.")] = "",
+    again: Annotated[Path | None, typer.Option(help="Only write the report, from the JSON of an earlier run.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when a demanded figure is missed.")] = False,
 ) -> None:
     """Measure our edge beside nginx static files, bare registry proxies and a plain nginx cache, and write the report.
 
     Everything runs in containers of its own, which are removed at the end, however it ends.
     """
-    plan = QUICK if quick else FULL
+    results = _earlier(again) if again else _run(QUICK if quick else FULL, registry_3)
+    plan = QUICK if results.plan == QUICK.name else FULL
+    # First: whatever becomes of the report, the figures are there.
+    figures = output.with_suffix(".json")
+    figures.parent.mkdir(parents=True, exist_ok=True)
+    judge(results, plan)
+    figures.write_text(json.dumps(asdict(results), indent=1) + "\n")
+    plots = plot_all(results, output.parent)
+    write_report(results, plan, plots, output)
+    out.print(ratios_table(results))
+    out.print(criteria_table(results))
+    out.print(f"written: {output}, {figures.name}, {', '.join(name for name, _what in plots)}")
+    if strict and not all(one.kept for one in results.criteria):
+        raise typer.Exit(1)
+
+
+def _run(plan: Plan, registry_3: str) -> Results:
     with progress("benchmark", spinner=False) as report:
         results = Results(plan.name, describe(engine(report)))
         _measure(results, plan, registry_3, report)
         results.add("mixed", **_mixed(plan, report))
-    judge(results, plan)
-    plots = plot_all(results, output.parent)
-    write_report(results, plan, plots, output)
-    output.with_suffix(".json").write_text(json.dumps(asdict(results), indent=1) + "\n")
-    out.print(ratios_table(results))
-    out.print(criteria_table(results))
-    out.print(f"written: {output}, {output.with_suffix('.json').name}, {', '.join(name for name, _what in plots)}")
-    if strict and not all(one.kept for one in results.criteria):
-        raise typer.Exit(1)
+    return results
+
+
+def _earlier(figures: Path) -> Results:
+    """The figures of an earlier run, to be judged again."""
+    try:
+        found = json.loads(figures.read_text())
+        return Results(found["plan"], found["machine"], found["versions"], found["rows"])
+    except (OSError, ValueError, KeyError) as error:
+        raise HarnessError(f"--again {figures}: these are no figures of an earlier run: {error!r}") from error
 
 
 def _measure(results: Results, plan: Plan, registry_3: str, report: Report) -> None:

@@ -19,17 +19,9 @@ from gevent.pool import Pool
 from geventhttpclient.client import HTTPClientPool
 from locust import FastHttpUser
 
-from loadtests.support.images import INDEX, LAYER, MANIFEST, sha256
+from loadtests.support.images import ACCEPT, LAYER, MANIFEST, sha256
 from loadtests.support.record import CACHE_HEADERS, Record
 
-ACCEPT = ", ".join(
-    (
-        MANIFEST,
-        INDEX,
-        "application/vnd.docker.distribution.manifest.v2+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-    )
-)
 PARALLEL = 3
 _BLOCK = 1 << 18
 _TIMEOUT_S = 120

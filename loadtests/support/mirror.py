@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import docker
 import requests
 
 from harness import local
@@ -16,9 +15,11 @@ from harness.errors import HarnessError
 from harness.hot.environment import read_environment
 from harness.hot.template import load_template
 from harness.options import LocalOptions
-from loadtests.support.images import POPULAR, Image, Recipe
+from loadtests.support.images import ACCEPT, POPULAR, Image, Recipe
 from loadtests.support.standin import URL, StandIn
 
+# The host pulls it when it boots, after which it is not cold any more: none of the images that are measured.
+_CHECK = Recipe("library/check", "1", (0.01,))
 # Pulled most from Docker Hub; each is an index of several platforms.
 HUB_IMAGES = tuple(recipe.name for recipe in POPULAR)
 
@@ -41,7 +42,7 @@ class Mirror:
         repo, _colon, tag = reference.rpartition(":")
         try:
             url = f"{self.url}/v2/{repo}/manifests/{tag}"
-            answer = requests.get(url, headers={"Accept": "*/*"}, verify=self.ca_file or True, timeout=30)
+            answer = requests.get(url, headers={"Accept": ACCEPT}, verify=self.ca_file or True, timeout=30)
         except requests.RequestException as error:
             return f"{type(error).__name__}: {error}"
         return None if answer.status_code == 200 else f"HTTP {answer.status_code}: {answer.text[:200].strip()}"
@@ -79,12 +80,11 @@ def own_mirror(
     try:
         local.prepare_network(client, options)
         standin = StandIn.start(client, options.name, options.network, options.all_labels, report)
-        # Of its own: the host pulls it when it boots, and then it is not cold any more.
-        (check,) = standin.add([Recipe("library/check", "1", (0.01,))])
+        standin.add([_CHECK])
         images = standin.add(recipes, report)
         given = [
             f"upstream_url={URL}",
-            f"upstream_check_image={check.name}",
+            f"upstream_check_image={_CHECK.name}",
             "require_upstream=true",
             "domain=localdomain",
             *parameters,
@@ -95,6 +95,11 @@ def own_mirror(
     finally:
         report(f"removing {options.name}")
         local.destroy(options.name)
+
+
+def has_standin(name: str) -> bool:
+    """Whether the local deployment of that name has an upstream of ours, which is always there."""
+    return StandIn.find(engine(), name) is not None
 
 
 def known_parameters(parameters: Sequence[str]) -> list[str]:
@@ -117,10 +122,7 @@ def _elsewhere(host: str, ca: str, images: Sequence[str]) -> Mirror:
 
 def _deployed(name: str, ca: str, images: Sequence[str]) -> Mirror:
     deployment = current(name)
-    standin = _standin(engine(), name) if deployment.target == "local" else None
-    wanted = tuple(images) or (tuple(standin.images()) if standin else HUB_IMAGES)
+    standin = StandIn.find(engine(), name) if deployment.target == "local" else None
+    ours = tuple(image for image in standin.images() if image != _CHECK.name) if standin else ()
+    wanted = tuple(images) or ours or HUB_IMAGES
     return Mirror(deployment.mirror_url, ca or deployment.ca_file, wanted, deployment, standin)
-
-
-def _standin(client: docker.DockerClient, name: str) -> StandIn | None:
-    return StandIn.find(client, name)

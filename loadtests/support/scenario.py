@@ -26,7 +26,7 @@ from harness.errors import HarnessError
 from loadtests.support.client import RegistryClient
 from loadtests.support.images import POPULAR, Recipe
 from loadtests.support.limits import Judged, Limit, Outcome, hit_ratio, judge, table
-from loadtests.support.mirror import Mirror, find_mirror, known_parameters, own_mirror
+from loadtests.support.mirror import Mirror, find_mirror, has_standin, known_parameters, own_mirror
 from loadtests.support.record import Record, percentile
 
 REPORTS = Path("test-logs/load")
@@ -171,7 +171,7 @@ class Scenario:
             return find_mirror(options.host or "", options.ca, options.name, images, ask=self.pulls)
         except HarnessError as error:
             known = State(options.name).load()
-            if options.host or images or known is None or known.target != "local":
+            if options.host or images or known is None or known.target != "local" or has_standin(options.name):
                 raise
             warn(f"{error}: using a mirror of our own, from the same cloud-config, with an upstream of our own")
             return self._own(report)

@@ -70,11 +70,18 @@ class Runner:
         command = [sys.executable, "-m", "locust", "-f", f"loadtests/{scenario}.py", "--headless", "--only-summary"]
         command += ["-u", str(users), "-r", str(users), "-t", f"{seconds}s", "--summary", str(summary)]
         command += ["--html", str(self.folder / "report.html"), "--name", self.name, *arguments]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=170, check=False)
-        said = done.stdout + done.stderr
+        with subprocess.Popen(
+            command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process:
+            try:
+                said, _nothing = process.communicate(timeout=170)
+            except subprocess.TimeoutExpired:
+                # Not killed: it removes what it has started.
+                process.terminate()
+                raise AssertionError(f"not done after 170 s: {process.communicate(timeout=60)[0]}") from None
         assert summary.exists(), said
         assert "Traceback" not in said
-        return Ran(done.returncode, said, json.loads(summary.read_text()))
+        return Ran(process.returncode, said, json.loads(summary.read_text()))
 
 
 @pytest.fixture
