@@ -134,7 +134,12 @@ class StandIn:
         return None if code == 200 else f"HTTP {code}"
 
     def _serves(self, image: Image) -> str | None:
-        """A probe: a new worker has read the new list."""
+        """A probe: a new worker has read the new list, and no old one is there to answer or to hang up."""
+        old = self.machine.exec(
+            ["sh", "-c", "grep -l 'is shutting down' /proc/[0-9]*/cmdline 2>/dev/null"], check=False
+        )
+        if old.out:
+            return "the old workers are still there"
         code = requests.head(f"{self.url}/v2/{image.repo}/manifests/{image.tag}", timeout=5).status_code
         return None if code == 200 else f"HTTP {code}"
 

@@ -63,13 +63,17 @@ class Runner:
 
     folder: Path
     name: str
+    images: tuple[str, ...]
 
-    def __call__(self, scenario: str, *arguments: str, users: int = 3, seconds: int = 8) -> Ran:
+    def __call__(self, scenario: str, *arguments: str, users: int = 3, seconds: int = 5) -> Ran:
         """On the suite's mirror, unless --host says otherwise."""
         summary = self.folder / "summary.json"
         command = [sys.executable, "-m", "locust", "-f", f"loadtests/{scenario}.py", "--headless", "--only-summary"]
         command += ["-u", str(users), "-r", str(users), "-t", f"{seconds}s", "--summary", str(summary)]
         command += ["--html", str(self.folder / "report.html"), "--name", self.name, *arguments]
+        if "--images" not in arguments:
+            # Not what other tests have added to the upstream.
+            command += ["--images", ",".join(self.images)]
         with subprocess.Popen(
             command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         ) as process:
@@ -88,4 +92,4 @@ class Runner:
 def run(mirror: Mirror, tmp_path: Path) -> Runner:
     """`run("pull", "--option", …)`."""
     assert mirror.deployment is not None
-    return Runner(tmp_path, mirror.deployment.name)
+    return Runner(tmp_path, mirror.deployment.name, mirror.images)
