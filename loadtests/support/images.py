@@ -11,7 +11,7 @@ import hashlib
 import json
 import random
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,6 +154,11 @@ class Tree:
         for reference in filter(None, (digest, tag)):
             self._uris[f"/v2/{repo}/manifests/{reference}"] = (f"{digest}.{kind}", digest)
         return digest
+
+
+def zipf(images: Sequence[str], exponent: float) -> str:
+    """One of them by Zipf's law, the first ones most often; 0: all the same."""
+    return random.choices(images, [1 / (place + 1) ** exponent for place in range(len(images))])[0]
 
 
 def sha256(content: bytes) -> str:

@@ -6,7 +6,6 @@ A locust file makes one `Scenario`; its users get their client from `scenario.cl
 import argparse
 import atexit
 import json
-import random
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ from harness.deployment import DEFAULT_NAME, State
 from harness.engine import Report
 from harness.errors import HarnessError
 from loadtests.support.client import RegistryClient
-from loadtests.support.images import POPULAR, Recipe
+from loadtests.support.images import POPULAR, Recipe, zipf
 from loadtests.support.limits import Judged, Limit, Outcome, hit_ratio, judge, table
 from loadtests.support.mirror import Mirror, find_mirror, has_standin, known_parameters, own_mirror
 from loadtests.support.record import Record, percentile
@@ -99,9 +98,7 @@ class Scenario:
 
     def choose(self) -> tuple[str, str]:
         """(repo, tag) of an image, the first ones most often: Zipf's law with the exponent --zipf."""
-        images = self.mirror.images
-        weights = [1 / (place + 1) ** self.options.zipf for place in range(len(images))]
-        repo, _colon, tag = random.choices(images, weights)[0].rpartition(":")
+        repo, _colon, tag = zipf(self.mirror.images, self.options.zipf).rpartition(":")
         return repo, tag
 
     def _add_options(self, parser: argparse.ArgumentParser) -> None:

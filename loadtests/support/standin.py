@@ -136,7 +136,7 @@ class StandIn:
     def _serves(self, image: Image) -> str | None:
         """A probe: a new worker has read the new list, and no old one is there to answer or to hang up."""
         old = self.machine.exec(
-            ["sh", "-c", "grep -l 'is shutting down' /proc/[0-9]*/cmdline 2>/dev/null"], check=False
+            ["sh", "-c", "grep -l 'is shuttin[g] down' /proc/[0-9]*/cmdline 2>/dev/null"], check=False
         )
         if old.out:
             return "the old workers are still there"

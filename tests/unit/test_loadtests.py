@@ -3,6 +3,7 @@
 import hashlib
 import json
 from argparse import Namespace
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from loadtests.benchmark.plan import FULL, QUICK
 from loadtests.benchmark.report import write_report
 from loadtests.benchmark.results import Results
 from loadtests.support.host import Outage
-from loadtests.support.images import Recipe, Tree
+from loadtests.support.images import Recipe, Tree, zipf
 from loadtests.support.limits import HIT_LATENCY, HIT_RATIO, Outcome, judge
 from loadtests.support.record import Failure, Record, percentile
 
@@ -56,6 +57,15 @@ def test_only_new_blobs_are_handed_over_again(tree: Tree) -> None:
     paths = [path for path, _content in tree.files(known)]
     assert not any(digest in path for digest in known for path in paths)
     assert sum(path.startswith("blobs/") for path in paths) == len(tree.blobs - known) > 0
+
+
+def test_popular_images_are_pulled_most() -> None:
+    """Zipf's law: the second is pulled half as often as the first, the tenth a tenth as often."""
+    images = [str(place) for place in range(1, 11)]
+    drawn = Counter(zipf(images, 1.0) for _draw in range(20_000))
+    assert drawn["1"] / drawn["2"] == pytest.approx(2, rel=0.15)
+    assert drawn["1"] / drawn["10"] == pytest.approx(10, rel=0.25)
+    assert len(Counter(zipf(images, 0.0) for _draw in range(1000))) == 10
 
 
 @pytest.mark.parametrize(("percent", "value"), [(0, 1), (50, 51), (99, 100), (100, 100)])
