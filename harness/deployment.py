@@ -8,7 +8,8 @@ import json
 import os
 import secrets
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ DEFAULT_NAME = "docker_registry"
 class Deployment:
     """A registry and mirror that was reached: URLs without a final slash, absolute paths of files here.
 
-    `address` is where their names lead, for when they do not resolve here.
+    `address` is where their names lead, for when they do not resolve here. `upstreams` are the registries that are
+    mirrored besides the first, by name.
     """
 
     target: str
@@ -35,6 +37,7 @@ class Deployment:
     password_file: str
     warning: str = ""
     address: str = ""
+    upstreams: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> str:
         """One JSON object; the password itself is in `password_file` only."""
@@ -44,6 +47,11 @@ class Deployment:
     def password(self) -> str:
         """The password of `registry_username`."""
         return Path(self.password_file).read_text().rstrip("\n")
+
+
+def parse_upstreams(text: str) -> dict[str, str]:
+    """The parameter `upstreams`, `NAME=URL,NAME=URL`, as a mapping."""
+    return dict(entry.split("=", 1) for entry in text.split(",") if entry)
 
 
 class State:

@@ -8,7 +8,7 @@ from typing import Any
 
 import docker
 
-from harness.deployment import Deployment, State
+from harness.deployment import Deployment, State, parse_upstreams
 from harness.engine import Report, engine, silent
 from harness.errors import HarnessError
 from harness.hot.environment import Environment
@@ -147,12 +147,13 @@ def _spec(
     images = sorted({values[name] for name in IMAGE_PARAMETERS})
     for archive in save_images(client, images):
         files[f"/var/lib/registry-stack/images/{archive.name}"] = (archive, 0o600)
+    names = (values["hostname"], f"{values['hostname']}.{values['domain']}")
     return MachineSpec(
         image=own_image(client, "host", report),
         name=options.name,
         labels={**options.all_labels, INPUTS_LABEL: inputs},
         network=options.network,
-        aliases=(values["hostname"], f"{values['hostname']}.{values['domain']}"),
+        aliases=(*names, *(f"{one}.{name}" for one in parse_upstreams(values["upstreams"]) for name in names)),
         hostname=values["hostname"],
         ports={443: (options.address, options.mirror_port), 5000: (options.address, options.registry_port)},
         volumes={HOST_STATE: options.volume},
@@ -181,6 +182,7 @@ def _remember(machine: Machine, options: LocalOptions, values: Mapping[str, Any]
         registry_username=values["registry_username"],
         password_file=str(password),
         warning=outcome(machine).get("reason", ""),
+        upstreams=parse_upstreams(values["upstreams"]),
     )
     state.save(deployment)
     return deployment

@@ -59,9 +59,13 @@ def status_of(deployment: Deployment) -> Status:
 
 def _local(deployment: Deployment) -> list[Service]:
     host = find_host(deployment.name)
-    states = host.exec(["systemctl", "is-active", *UNITS], check=False).out.split()
+    units = (*UNITS, *(f"docker-registry-proxy@{name}" for name in deployment.upstreams))
+    states = host.exec(["systemctl", "is-active", *units], check=False).out.split()
     memory = _memory(host)
-    return [Service(unit, state, memory.get(unit, 0.0)) for unit, state in zip(UNITS, states, strict=True)]
+    # A container's name has no @.
+    return [
+        Service(unit, state, memory.get(unit.replace("@", "-"), 0.0)) for unit, state in zip(units, states, strict=True)
+    ]
 
 
 def _remote(deployment: Deployment) -> list[Service]:

@@ -13,7 +13,7 @@ from harness.cloud.change import changed_parameters, replacement_reasons, server
 from harness.cloud.connection import connect, heat
 from harness.cloud.preflight import preflight, require
 from harness.cloud.stack import MARGIN_S, Request, Stack
-from harness.deployment import DEFAULT_NAME, Deployment, State
+from harness.deployment import DEFAULT_NAME, Deployment, State, parse_upstreams
 from harness.engine import Report, silent
 from harness.errors import HarnessError
 from harness.frontdoor import answer
@@ -200,6 +200,7 @@ def _remember(stack: Stack, options: CloudOptions) -> Deployment:
         registry_username=outputs["registry_username"],
         password_file=str(state.write("password", outputs["registry_password"] + "\n")),
         address=outputs["floating_ip"],
+        upstreams=parse_upstreams(outputs["upstreams"]),
     )
     state.save(deployment)
     warning = _certificate_warning(deployment)

@@ -23,7 +23,7 @@ from tests.integration.client import PushClient, insecure_get
 from tests.integration.docker_run import Surroundings
 from tests.integration.docker_stand_in import DockerStandIn
 from tests.integration.run import Run, start
-from tests.integration.units import read_units, start_order
+from tests.integration.units import read_units, start_order, unit_of
 from tests.support.oci import OciClient
 
 REDIS, REGISTRY, EDGE, PROXY = SERVICES = (
@@ -72,7 +72,7 @@ class Host:
 
     def stop(self, service: str) -> None:
         """Stop a service as `docker kill` does: at once, and its name is unknown afterwards."""
-        self.engine.answer(["rm", "--force", service])
+        self.engine.answer(["rm", "--force", service.replace("@", "-")])
 
     def restart(self, *services: str) -> None:
         """`systemctl restart`: the unit's commands again."""
@@ -94,7 +94,7 @@ class Host:
 
     def container(self, service: str) -> Container:
         """The container of a service."""
-        return self.engine.containers[service].get_wrapped_container()
+        return self.engine.containers[service.replace("@", "-")].get_wrapped_container()
 
     def log(self, service: str) -> str:
         """What a service has written."""
@@ -183,7 +183,7 @@ class Host:
 
     def _start(self, name: str) -> None:
         """What systemd does to start a unit, short of supervising it."""
-        unit = self.units[name]
+        unit = unit_of(self.units, name)
         if name in {*self._done, *self.engine.containers, NETWORK}:
             return
         # A start by hand does not wait for an earlier crash.
@@ -203,9 +203,15 @@ class Host:
         if service == REDIS:
             said = self.exec_in(REDIS, "redis-cli", "ping")
             return None if said == "PONG\n" else said
+        if service.startswith(f"{PROXY}@"):
+            return self._answers(f"proxy-{service.partition('@')[2]}.sock")
         if service == EDGE:
             return insecure_get(f"{self.url(REGISTRY_PORT)}/", 404)
-        socket = "/run/registry/sockets/" + ("registry.sock" if service == REGISTRY else "proxy.sock")
+        return self._answers("registry.sock" if service == REGISTRY else "proxy.sock")
+
+    def _answers(self, name: str) -> str | None:
+        """A probe of a registry at its socket."""
+        socket = f"/run/registry/sockets/{name}"
         asked = self.exec("curl", "-sSf", "-m", "5", "-o", "/dev/null", "--unix-socket", socket, "http://localhost/v2/")
         return asked.err or None
 

@@ -73,6 +73,16 @@ def gone(upstream: Upstream) -> Iterator[None]:
         upstream.start_again()
 
 
+@pytest.fixture
+def fresh_for_long(host: Host) -> Iterator[None]:
+    """Longer than a herd takes here."""
+    with host.changed(tag_freshness=60):
+        host.restart(EDGE)
+        yield
+    host.restart(EDGE)
+
+
+@pytest.mark.usefixtures("fresh_for_long")
 def test_fresh_tag_is_not_looked_up_again(host: Host, upstream: Upstream) -> None:
     image, since = cached(host, upstream, "fresh"), now()
     for method in ("GET", "HEAD", "GET"):
@@ -82,6 +92,7 @@ def test_fresh_tag_is_not_looked_up_again(host: Host, upstream: Upstream) -> Non
     assert upstream.requests(since) == []
 
 
+@pytest.mark.usefixtures("fresh_for_long")
 def test_equal_accepts_share_an_answer(host: Host, upstream: Upstream) -> None:
     image = cached(host, upstream, "accepts")
     turned = ",".join(reversed(ACCEPT.split(", "))) + ", application/vnd.docker.distribution.manifest.v1+json, */*"
@@ -180,15 +191,6 @@ def test_blob_comes_from_the_store(host: Host, upstream: Upstream) -> None:
         host.start(PROXY)
 
 
-@pytest.fixture
-def fresh_for_long(host: Host) -> Iterator[None]:
-    """Longer than a herd takes here."""
-    with host.changed(tag_freshness=60):
-        host.restart(EDGE)
-        yield
-    host.restart(EDGE)
-
-
 @pytest.mark.usefixtures("fresh_for_long")
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_herd_on_a_cold_tag(host: Host, upstream: Upstream, method: str) -> None:
@@ -224,6 +226,7 @@ def test_client_that_leaves_does_not_end_the_fetch(host: Host, upstream: Upstrea
     assert upstream.blob_fetches(layer.digest) <= 2
 
 
+@pytest.mark.usefixtures("fresh_for_long")
 def test_credentials_of_a_client_change_nothing(host: Host, upstream: Upstream) -> None:
     image = cached(host, upstream, "credentials")
     headers = {"Accept": ACCEPT, "Authorization": "Bearer stolen"}

@@ -44,18 +44,30 @@ def read_units(files: Mapping[str, HostFile]) -> dict[str, Unit]:
     return found
 
 
+def unit_of(units: Mapping[str, Unit], name: str) -> Unit:
+    """A unit, or an instance `a@b` of the template `a@`."""
+    start, at, instance = name.partition("@")
+    template = units[start + at]
+    if not at:
+        return template
+    settings = {key: tuple(line.replace("%i", instance) for line in lines) for key, lines in template.settings.items()}
+    return Unit(name, settings)
+
+
 def start_order(units: Mapping[str, Unit], wanted: Iterable[str]) -> list[str]:
     """The wanted units and what they need, each after what its `After=` names."""
     needed: set[str] = set()
     _add_needed(units, wanted, needed)
-    return list(TopologicalSorter({name: units[name].words("After") & needed for name in needed}).static_order())
+    after = {name: unit_of(units, name).words("After") & needed for name in needed}
+    return list(TopologicalSorter(after).static_order())
 
 
 def _add_needed(units: Mapping[str, Unit], wanted: Iterable[str], needed: set[str]) -> None:
     for name in wanted:
         if name not in needed:
             needed.add(name)
-            more = units[name].words("Requires") | units[name].words("Wants")
+            unit = unit_of(units, name)
+            more = unit.words("Requires") | unit.words("Wants")
             # The engine's own unit is none of the host's files.
             _add_needed(units, more & units.keys(), needed)
 

@@ -4,6 +4,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,9 +30,9 @@ PARSERS: dict[str, Callable[[str], Any]] = {
 }
 
 
-def files(client: str) -> dict[str, Any]:
+def files(client: str, deployment: Deployment = DEPLOYMENT) -> dict[str, Any]:
     """The files that the printed commands write, parsed, by path."""
-    text = client_configuration(client, DEPLOYMENT)
+    text = client_configuration(client, deployment)
     found = re.findall(r"^cat > (\S+) <<'END'\n(.*?)^END$", text, re.MULTILINE | re.DOTALL)
     return {path: PARSERS[path[path.rindex(".") :]](content) for path, content in found}
 
@@ -65,6 +66,27 @@ def test_podman_mirrors_docker_hub() -> None:
     (registry,) = conf["registry"]
     assert registry["prefix"] == "docker.io"
     assert registry["mirror"] == [{"location": "mirror.example.com:8443"}]
+
+
+def test_more_upstreams() -> None:
+    """Each client by the way that it has: ns= of containerd, names for Docker, paths for Podman and BuildKit."""
+    more = replace(DEPLOYMENT, upstreams={"ghcr": "https://ghcr.io", "own": "http://own.example:5000"})
+    found = {client: files(client, more) for client in CLIENTS}
+    assert "install -D -m 0644 ca.crt /etc/docker/certs.d/ghcr.mirror.example.com:8443/ca.crt" in client_configuration(
+        "docker", more
+    )
+    hosts = found["containerd"]["/etc/containerd/certs.d/ghcr.io/hosts.toml"]
+    assert list(hosts["host"]) == ["https://mirror.example.com:8443"]
+    (conf,) = found["podman"].values()
+    assert [one["mirror"][0]["location"] for one in conf["registry"]] == [
+        "mirror.example.com:8443",
+        "mirror.example.com:8443/ghcr.io",
+        "mirror.example.com:8443/own.example",
+    ]
+    (toml,) = found["buildkit"].values()
+    assert toml["registry"]["ghcr.io"]["mirrors"] == ["mirror.example.com:8443/ghcr.io"]
+    (yml,) = found["k3s"].values()
+    assert list(yml["mirrors"]) == ["docker.io", "ghcr.io", "own.example:5000"]
 
 
 def test_no_secret_is_printed() -> None:

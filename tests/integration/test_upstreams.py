@@ -1,0 +1,123 @@
+"""More upstreams: each by its own ways, and nothing of one under another's name."""
+
+from typing import Any
+
+import pytest
+import requests
+
+from tests.integration.client import digest
+from tests.integration.host import EDGE, PROXY, REDIS, Host, MakeHost
+from tests.integration.run import Run
+from tests.support.oci import ACCEPT, ImageRef, OciClient
+from tests.support.upstream import PASSWORD, USERNAME, Upstream
+
+REPO = "team/same"
+# How a request says that it means the second upstream: by ns=, by the host's name, by its path.
+WAYS: dict[str, dict[str, Any]] = {
+    # As containerd writes it, with %3A, and as it is.
+    "ns": {"params": {"ns": "second.test:5000"}},
+    "ns with a colon": {"params": "ns=second.test:5000"},
+    "host": {"headers": {"Host": "two.registry.localdomain"}},
+    "host with port": {"headers": {"Host": "two.localhost:443"}},
+    "path": {"prefix": "second.test/"},
+}
+
+
+@pytest.fixture(scope="module")
+def host(make_host: MakeHost) -> Host:
+    parameters = {
+        "upstream_url": "http://upstream.test:5000",
+        "upstreams": "two=http://second.test:5000,three=http://third.test:5000",
+        "upstream_credentials": f"two={USERNAME}:{PASSWORD}",
+        "tag_freshness": 2,
+    }
+    return make_host("upstreams", **parameters).start(REDIS, EDGE, PROXY, f"{PROXY}@two", f"{PROXY}@three")
+
+
+@pytest.fixture(scope="module")
+def first(this_run: Run, host: Host) -> Upstream:
+    return Upstream.start(this_run.client, host.network.name, this_run.labels)
+
+
+@pytest.fixture(scope="module")
+def second(this_run: Run, host: Host) -> Upstream:
+    name = f"{host.network.name}-second"
+    return Upstream.start(
+        this_run.client, host.network.name, this_run.labels, name=name, auth="basic", alias="second.test"
+    )
+
+
+@pytest.fixture(scope="module")
+def images(first: Upstream, second: Upstream) -> tuple[ImageRef, ImageRef]:
+    """Two images of the same name."""
+    return first.push(REPO, "1", [b"of the first" * 1000]), second.push(REPO, "1", [b"of the second" * 1000])
+
+
+def ask(client: OciClient, rest: str, prefix: str = "", **how: Any) -> requests.Response:
+    headers = {"Accept": ACCEPT, **how.pop("headers", {})}
+    return client.request("GET", f"/v2/{prefix}{REPO}/{rest}", headers=headers, **how)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_each_way_leads_to_the_second(host: Host, images: tuple[ImageRef, ImageRef], way: str) -> None:
+    image = images[1]
+    assert ask(host.mirror, "manifests/1", **WAYS[way]).content == image.manifest
+    assert ask(host.mirror, f"manifests/{image.digest}", **WAYS[way]).content == image.manifest
+    for _cold_then_warm in range(2):
+        layer = ask(host.mirror, f"blobs/{image.layers[0].digest}", **WAYS[way])
+        assert digest(layer.content) == image.layers[0].digest
+
+
+def test_without_a_word_it_is_the_first(host: Host, images: tuple[ImageRef, ImageRef]) -> None:
+    assert host.mirror.pull(REPO, "1").digest == images[0].digest
+    assert ask(host.mirror, "manifests/1", prefix="docker.io/").content == images[0].manifest
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_of_one_under_the_name_of_another(host: Host, images: tuple[ImageRef, ImageRef], way: str) -> None:
+    """Not by its digest either, and not when it is in the cache."""
+    mine, other = images[1], images[0]
+    host.mirror.pull(REPO, other.digest)
+    ask(host.mirror, f"manifests/{mine.digest}", **WAYS["ns"])
+    ask(host.mirror, f"blobs/{mine.layers[0].digest}", **WAYS["ns"])
+    for rest in (f"manifests/{other.digest}", f"blobs/{other.layers[0].digest}"):
+        assert ask(host.mirror, rest, **WAYS[way]).status_code == 404
+    for rest in (f"manifests/{mine.digest}", f"blobs/{mine.layers[0].digest}"):
+        assert ask(host.mirror, rest).status_code == 404
+        assert ask(host.mirror, rest, params={"ns": "third.test:5000"}).status_code in (404, 500, 502, 503)
+
+
+def test_unknown_ns_is_refused(host: Host, images: tuple[ImageRef, ImageRef]) -> None:
+    for headers in ({}, {"Host": "two.registry.localdomain"}):
+        answer = ask(host.mirror, "manifests/1", headers=headers, params={"ns": "ghcr.io"})
+        assert answer.status_code == 404
+        assert answer.json()["errors"][0]["code"] == "NAME_UNKNOWN"
+
+
+def test_stores_databases_and_credentials_are_apart(host: Host, images: tuple[ImageRef, ImageRef]) -> None:
+    host.mirror.pull(REPO, "1")
+    ask(host.mirror, f"blobs/{images[1].layers[0].digest}", **WAYS["ns"])
+    first, second = images
+    for database, image, other in ((1, first, second), (2, second, first)):
+        keys = host.exec_in(REDIS, "redis-cli", "-n", str(database), "--scan")
+        assert image.layers[0].digest in keys
+        assert other.layers[0].digest not in keys
+    for folder, image in (("proxy", images[0]), ("proxies/two", images[1])):
+        found = host.exec("find", f"/var/lib/registry/{folder}", "-path", f"*{image.layers[0].digest[7:]}/data").out
+        assert found.count("\n") == 1
+    for service in (PROXY, f"{PROXY}@two"):
+        assert PASSWORD not in str(host.container(service).attrs["Config"]["Env"])
+
+
+def test_catalogs_are_apart(host: Host, second: Upstream, images: tuple[ImageRef, ImageRef]) -> None:
+    second.push("only/second", "1", [1000])
+    path = "/v2/only/second/manifests/1"
+    host.mirror.expect(200, "GET", path, headers={"Accept": ACCEPT}, params={"ns": "second.test:5000"})
+    assert "only/second" not in host.mirror.catalog()
+
+
+def test_certificate_names_each(host: Host) -> None:
+    certificate = "/home/root/registry_certs/server.crt"
+    names = host.exec("openssl", "x509", "-in", certificate, "-noout", "-ext", "subjectAltName")
+    for name in ("two.registry.localdomain", "three.registry.localdomain", "two.localhost"):
+        assert f"DNS:{name}" in names.out
