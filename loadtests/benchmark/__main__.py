@@ -1,6 +1,7 @@
 """`python -m loadtests.benchmark`: measure, print the ratios, write the report."""
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from loadtests.benchmark.report import criteria_table, ratios_table, write_repor
 from loadtests.benchmark.results import Results
 
 ROOT = Path(__file__).resolve().parents[2]
+_CLEAN_UP_S = 120
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -40,6 +42,7 @@ def main(
 
     Everything runs in containers of its own, which are removed at the end, however it ends.
     """
+    signal.signal(signal.SIGTERM, lambda *_signal: sys.exit(143))
     results = _earlier(again) if again else _run(QUICK if quick else FULL, registry_3)
     plan = QUICK if results.plan == QUICK.name else FULL
     # First: whatever becomes of the report, the figures are there.
@@ -95,12 +98,10 @@ def _mixed(plan: Plan, report: Report) -> dict[str, Any]:
         command = [sys.executable, "-m", "locust", "-f", str(ROOT / "loadtests/mixed.py"), "--headless", "-u", "8"]
         command += ["-r", "8", "-t", f"{plan.mixed_s}s", "--scale", "0.2", "--summary", str(summary), "--only-summary"]
         command += ["--html", str(Path(folder) / "mixed.html"), "--calm", "2", "--away", "6"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        said = _finish(command)
         if not summary.exists():
-            last = (done.stderr.strip() or "it said nothing").splitlines()[-1]
-            return dict.fromkeys(("pulls", "pushes", "failed", "wrong", "unexplained")) | {
-                "note": f"did not run: {last}"
-            }
+            missing = dict.fromkeys(("pulls", "pushes", "failed", "wrong", "unexplained"))
+            return missing | {"note": f"did not run: {said}"}
         found = json.loads(summary.read_text())
     unexplained = next(one["measured"] for one in found["limits"] if one["name"] == "max-unexplained")
     away = found["facts"].get("longest away, s", 0)
@@ -112,6 +113,18 @@ def _mixed(plan: Plan, report: Report) -> dict[str, Any]:
         "unexplained": unexplained,
         "note": f"{found['requests']} requests, a killed service was away {away:.1f} s at most",
     }
+
+
+def _finish(command: list[str]) -> str:
+    """Run it; the last line of what it said. Interrupted together with us, it first removes what it has started."""
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            _out, said = process.communicate()
+        except BaseException:
+            process.terminate()
+            process.wait(_CLEAN_UP_S)
+            raise
+    return (said.strip() or "it said nothing").splitlines()[-1]
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class StandIn:
         self._upload(known)
         self.machine.exec(["nginx", "-s", "reload"])
         probe = made[-1]
-        wait_until(lambda: self._serves(probe), 30, f"the upstream to serve {probe.name}", log=self.machine.logs)
+        wait_until(lambda: self._serves(probe), 60, f"the upstream to serve {probe.name}", log=self.machine.logs)
         self.reset()
         return made
 
