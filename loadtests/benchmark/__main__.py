@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from harness.cli import report_errors
-from harness.console import out, progress
+from harness.console import fail, out, progress
 from harness.engine import Report, engine
 from harness.errors import HarnessError
 from loadtests.benchmark.asking import measure_down, measure_requests
@@ -32,7 +33,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def main(
-    quick: Annotated[bool, typer.Option("--quick", help="A few minutes instead of about twenty.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A few minutes instead of half an hour.")] = False,
     output: Annotated[Path, typer.Option(help="The report; its plots go beside it.")] = ROOT / "docs/performance.md",
     registry_3: Annotated[str, typer.Option(help="Image of a registry 3.x to compare with as well.")] = "",
     again: Annotated[Path | None, typer.Option(help="Only write the report, from the JSON of an earlier run.")] = None,
@@ -55,7 +56,7 @@ def main(
     out.print(ratios_table(results))
     out.print(criteria_table(results))
     out.print(f"written: {output}, {figures.name}, {', '.join(name for name, _what in plots)}")
-    if strict and not all(one.kept for one in results.criteria):
+    if results.problems or (strict and not all(one.kept for one in results.criteria)):
         raise typer.Exit(1)
 
 
@@ -82,12 +83,22 @@ def _measure(results: Results, plan: Plan, registry_3: str, report: Report) -> N
         if registry_3:
             bench.contenders.add_registry_3(registry_3)
         results.versions.update({one.name: one.version for one in bench.contenders.all})
-        measure_requests(bench, plan, results, small, blob)
-        measure_herd(bench, plan, results)
-        measure_down(bench, plan, results, small)
-        measure_pulls(bench, plan, results, published)
-        measure_limited(bench, plan, results)
-        measure_docker(bench, plan, results)
+        stages: dict[str, Callable[[], None]] = {
+            "requests": lambda: measure_requests(bench, plan, results, small, blob),
+            "herd": lambda: measure_herd(bench, plan, results),
+            "upstream away": lambda: measure_down(bench, plan, results, small),
+            "pulls": lambda: measure_pulls(bench, plan, results, published),
+            "limited link": lambda: measure_limited(bench, plan, results),
+            "docker": lambda: measure_docker(bench, plan, results),
+        }
+        for name, measure in stages.items():
+            # One that breaks off is shown in the report, and takes nothing else with it.
+            try:
+                measure()
+            except (HarnessError, OSError) as error:
+                results.problems[name] = str(error).partition("\n")[0]
+                fail(f"{name}: {error}")
+                bench.calm()
 
 
 def _mixed(plan: Plan, report: Report) -> dict[str, Any]:

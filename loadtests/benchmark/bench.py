@@ -116,11 +116,12 @@ class Bench:
             if done.failed or done.wrong:
                 raise HarnessError(f"{contender.name} cannot pull {image.name}: {done.reason}")
 
-    def add(self, recipes: Sequence[Recipe]) -> list[Image]:
-        """More images for the upstream and for the static server."""
-        images = self.standin.add(recipes, self.report)
-        self.contenders.update_images()
-        return images
+    def calm(self) -> None:
+        """After a stage that broke off: an upstream that is there, and neither slow nor limited."""
+        if not self.standin.machine.running:
+            self.standin.start_again()
+        self.standin.behave()
+        self.standin.limit(None)
 
 
 @contextmanager

@@ -131,11 +131,6 @@ class Contenders:
         if self._registry(image).startswith("registry 3"):
             self._start_registry(image, PROXY_3, 8447)
 
-    def update_images(self) -> None:
-        """Give the static server what was added to the upstream."""
-        self._copy_images()
-        self.host.exec(["docker", "exec", "bench-static", "nginx", "-c", "/etc/bench.conf", "-s", "reload"])
-
     def stop_others(self) -> None:
         """Leave the edge alone on the host."""
         names = self.host.exec(["docker", "ps", "--quiet", "--filter", "name=bench-"]).out.split()

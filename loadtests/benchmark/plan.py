@@ -1,4 +1,4 @@
-"""How much is measured: the full run of about 20 minutes, and the quick one."""
+"""How much is measured: the full run of about half an hour, and the quick one."""
 
 from dataclasses import dataclass
 
@@ -55,8 +55,8 @@ FULL = Plan(
     name="full",
     clients=(1, 10, 30, 50, 100),
     delays_ms=(0, 20, 100),
-    request_s=2,
-    headline_s=5,
+    request_s=1.5,
+    headline_s=4,
     rounds=3,
     pulls={1: 200, 10: 200, 30: 200, 50: 200, 100: 200},
     herd_clients=100,
@@ -67,8 +67,8 @@ FULL = Plan(
     docker_rounds=3,
     docker_mb=60,
     docker_mbits=100,
-    away_s=75,
-    mixed_s=100,
+    away_s=65,
+    mixed_s=80,
 )
 QUICK = Plan(
     name="quick",

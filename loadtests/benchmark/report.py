@@ -63,7 +63,9 @@ def _head(results: Results, plan: Plan) -> list[str]:
     cells = [
         [one.name, one.demanded, _measured(one), "yes" if one.kept else "**no**", one.note] for one in results.criteria
     ]
-    return [*lines, *_markdown(["figure", "demanded", "measured", "kept", ""], cells)]
+    lines += _markdown(["figure", "demanded", "measured", "kept", ""], cells)
+    broken = [f"- {stage} broke off: {reason}" for stage, reason in results.problems.items()]
+    return [*lines, *broken, *([""] if broken else [])]
 
 
 def _body(results: Results, plan: Plan) -> list[str]:

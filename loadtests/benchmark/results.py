@@ -27,6 +27,8 @@ class Results:
     versions: dict[str, str] = field(default_factory=dict)
     rows: dict[str, list[Row]] = field(default_factory=dict)
     criteria: list[Criterion] = field(default_factory=list)
+    # Stages that broke off, with the reason.
+    problems: dict[str, str] = field(default_factory=dict)
 
     def add(self, stage: str, **row: Any) -> Row:
         """Keep a row."""
