@@ -58,6 +58,7 @@ def attempts(world: World) -> Iterator[dict[str, Future[str]]]:
         yield {case: pool.submit(attempt, world, case) for case in ON_THE_HOST}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", ON_THE_HOST)
 def test_reason_of_the_host_fails_the_stack(attempts: dict[str, Future[str]], case: str) -> None:
     reason = attempts[case].result(2 * DEADLINE_S)

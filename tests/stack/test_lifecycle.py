@@ -7,6 +7,7 @@ from tests.stack.openstack import command
 from tests.stack.world import World
 from tests.support.oci import ImageRef
 
+pytestmark = pytest.mark.long
 USER = "registry_username=another"
 
 

@@ -19,6 +19,7 @@ from tests.stack.world import World, heat_of
 from tests.support.oci import OciClient
 from tests.support.ssh import ssh_host
 
+pytestmark = pytest.mark.long
 STAND_IN = {"OS::Cinder::Volume": "OS::Heat::None", "OS::Cinder::VolumeAttachment": "OS::Heat::None"}
 DISK = "/var/lib/nova/stand-in.raw"
 DEADLINE_S = 900
