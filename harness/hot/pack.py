@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from harness.errors import HarnessError
-from harness.hot.userdata import cloud_config, placeholders
+from harness.hot.userdata import BUNDLE, cloud_config, placeholders
 from harness.hot.yamlfile import read_text
 
 ENCODING = "gzip+base64"
@@ -25,19 +25,31 @@ SOURCE = Path(__file__).parents[2] / "cloud-config/docker-host.yaml"
 PACKED = SOURCE.with_name("docker-host.user-data.yaml")
 _HEADER = """#cloud-config
 # Generated from {name} by `python -m harness.hot.pack`: read and change that file, then run this again.
-# Larger files are compressed, as Nova takes 48 KiB of user-data; `base64 -d | gunzip` shows one.
+# Most files are in one compressed script, as Nova takes 48 KiB of user-data; `base64 -d | gunzip` shows it.
+"""
+# The script, and what must be there before it has run.
+_FIRST = ("docker-registry-host.target", "registry-files.service")
+_SCRIPT = """#!/bin/bash
+# Writes the files of this host. Generated: cloud-config/docker-host.yaml has them.
+set -euo pipefail
+umask 022
+put() { mkdir -p "${2%/*}"; cat > "$2.new"; chmod "$1" "$2.new"; mv "$2.new" "$2"; }
 """
 
 
 def pack(source: str, name: str) -> str:
-    """A cloud-config with the same entries, in which each content that gets shorter by it is compressed.
+    """A cloud-config with the same files: most in one compressed script, which `registry-files.service` runs.
 
-    Contents with a placeholder stay as they are; comments outside contents are dropped. `name` is the source's.
-    Raises HarnessError when the source is no cloud-config.
+    What stays an entry of its own: contents with a placeholder or an encoding, and the units that a loader starts.
+    Comments outside contents are dropped. `name` is the source's. Raises HarnessError when the source is no
+    cloud-config, or has a file that the script could not write.
     """
     document = cloud_config(source)
-    document["write_files"] = [_packed(entry) for entry in document.get("write_files") or []]
-    # One line per compressed file, so that a change shows which files it changes.
+    entries = document.get("write_files") or []
+    inside = [entry for entry in entries if _goes_inside(entry)]
+    if inside:
+        document["write_files"] = [entry for entry in entries if not _goes_inside(entry)] + [_bundle(inside)]
+    # One line for the script.
     text = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=sys.maxsize)
     return _HEADER.format(name=name) + text
 
@@ -48,19 +60,24 @@ def main() -> None:
     print(f"{PACKED}: {PACKED.stat().st_size} bytes, from {SOURCE.stat().st_size}")
 
 
-def _packed(entry: dict[str, Any]) -> dict[str, Any]:
+def _goes_inside(entry: dict[str, Any]) -> bool:
     content = str(entry.get("content", ""))
-    if "encoding" in entry or placeholders(content):
-        return entry
+    return not ("encoding" in entry or placeholders(content) or entry["path"].endswith(_FIRST))
+
+
+def _bundle(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """The entry of the script that writes these files."""
+    script = _SCRIPT + "".join(_put(entry) for entry in entries)
     # No time stamp: the same source makes the same bytes (with the same zlib).
-    packed = base64.b64encode(gzip.compress(content.encode(), 9, mtime=0)).decode()
-    rest = {key: value for key, value in entry.items() if key != "content"}
-    return {**rest, "encoding": ENCODING, "content": packed} if _saves(content, packed) else entry
+    packed = base64.b64encode(gzip.compress(script.encode(), 9, mtime=0)).decode()
+    return {"path": BUNDLE, "permissions": "0755", "encoding": ENCODING, "content": packed}
 
 
-def _saves(content: str, packed: str) -> bool:
-    """Indentation counts, and so does the line that names the encoding."""
-    return len(f"  encoding: {ENCODING}\n{packed}") < len(content.encode()) + 4 * content.count("\n")
+def _put(entry: dict[str, Any]) -> str:
+    content = str(entry["content"])
+    if f"\n{content}".count("\n@\n") or not content.endswith("\n") or " " in entry["path"] or "owner" in entry:
+        raise HarnessError(f"{entry['path']}: cannot be packed: a line that is @, no newline at its end, or an owner")
+    return f"put {entry.get('permissions', '0644')} {entry['path']} <<'@'\n{content}@\n"
 
 
 class _Dumper(yaml.SafeDumper):

@@ -18,6 +18,9 @@ from harness.hot.yamlfile import parse_yaml
 NOVA_LIMIT = 65_535
 PLACEHOLDER = re.compile(r"@@[A-Z][A-Z0-9_]*@@")
 UNIT_DIRECTORY = "/etc/systemd/system/"
+# The script of the packed user-data that writes most of the files: see harness/hot/pack.py.
+BUNDLE = "/opt/registry/unpack"
+BUNDLED = re.compile(r"^put (0[0-7]{3}) (\S+) <<'@'\n(.*?)^@$", re.MULTILINE | re.DOTALL)
 _BASE64 = frozenset({"b64", "base64"})
 # As cloud-init's cc_write_files.py and coreos-cloudinit's config/decode.go name them.
 _GZIP = frozenset({"gz+b64", "gz+base64", "gzip+b64", "gzip+base64"})
@@ -88,17 +91,26 @@ def placeholders(text: str) -> set[str]:
 
 
 def host_files(user_data: str) -> dict[str, HostFile]:
-    """The files of `write_files` by path, in order, their content decoded.
+    """The files of `write_files` by path, in order, their content decoded, with those that the bundle writes.
 
     Raises HarnessError when the text is no cloud-config or an entry is not one a loader would write.
     """
     files: dict[str, HostFile] = {}
     for entry in cloud_config(user_data).get("write_files") or []:
         file = _host_file(entry)
-        if file.path in files:
-            raise HarnessError(f"user-data: write_files has {file.path} twice")
-        files[file.path] = file
+        for one in (file, *bundled(file)):
+            if one.path in files:
+                raise HarnessError(f"user-data: write_files has {one.path} twice")
+            files[one.path] = one
     return files
+
+
+def bundled(file: HostFile) -> list[HostFile]:
+    """The files that the bundle writes when it runs; none for any other file."""
+    if file.path != BUNDLE:
+        return []
+    found = BUNDLED.findall(file.content.decode())
+    return [HostFile(path, text.encode(), int(mode, 8), "root:root", "text/plain") for mode, path, text in found]
 
 
 def units(user_data: str) -> dict[str, HostFile]:

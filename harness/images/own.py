@@ -1,4 +1,4 @@
-"""Our own images: the host, the test client, Swift, the demo's Node.js, the load tests'."""
+"""Our own images: the host, the test client, Swift, the demo's Node.js, the load tests', what tests look with."""
 
 import docker
 
@@ -9,7 +9,15 @@ from harness.images.build import PROJECT, build, inputs_digest
 from harness.images.pull import present
 
 # The Debian each stands on; why is said in its Dockerfile.
-SUITES = {"host": "bookworm", "client": "bookworm", "swift": "bookworm", "node": "bookworm", "load": "trixie"}
+SUITES = {
+    "host": "bookworm",
+    "client": "bookworm",
+    "swift": "bookworm",
+    "node": "bookworm",
+    "load": "trixie",
+    "browser": "bookworm",
+    "prometheus": "trixie",
+}
 
 
 def own_image(client: docker.DockerClient, name: str, report: Report = silent) -> str:

@@ -114,3 +114,16 @@ def mirror(target: Target) -> OciClient:
 @pytest.fixture
 def registry(target: Target) -> OciClient:
     return target.registry()
+
+
+@pytest.fixture(scope="module")
+def quick_metrics(target: Target) -> Iterator[None]:
+    """The host counts and looks every second, not every ten or sixty."""
+    folder = "/run/systemd/system/registry-metrics.service.d"
+    settings = "[Service]\nEnvironment=METRICS_INTERVAL=1 LOOK_INTERVAL=1\n"
+    restart = "systemctl daemon-reload && systemctl restart registry-metrics"
+    target.host.check_output("mkdir -p %s", folder)
+    target.write(f"{folder}/quick.conf", settings.encode())
+    target.host.check_output(restart)
+    yield
+    target.host.check_output(f"rm -r {folder} && {restart}")

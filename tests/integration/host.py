@@ -222,8 +222,14 @@ MakeHost = Callable[..., Host]
 
 def _systemd_line(settings: Mapping[str, tuple[str, ...]], line: str) -> str:
     """A unit's command for bash: variables of EnvironmentFile= are put in as one word each, as systemd does."""
-    files = "".join(f". {path}; " for path in settings.get("EnvironmentFile", ()))
+    files = "".join(_sourced(path) for path in settings.get("EnvironmentFile", ()))
     return f"set -f; IFS=; {files}exec {line}"
+
+
+def _sourced(path: str) -> str:
+    """A dash before the path: the file need not be there."""
+    name = path.removeprefix("-")
+    return f"[ ! -e {name} ] || . {name}; " if path != name else f". {name}; "
 
 
 def resolved_values(this_run: Run, parameters: Mapping[str, Any]) -> dict[str, Any]:

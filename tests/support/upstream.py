@@ -36,6 +36,9 @@ NAME = "upstream.test"
 # The login of the variants that have one.
 USERNAME, PASSWORD = "upstream-user", "upstream-secret"
 _HTPASSWD = f"{USERNAME}:$2b$05$8A7FAyjBsqxeolwvBpLPaOiZHS93QSJDaQhjYNHtPUYc/kfmB4vJy\n"
+# As Docker Hub says it: so many pulls of so many in a window of seconds.
+PULLS_LEFT, PULLS = 76, 100
+_RATE_LIMIT = f"{{RateLimit-Limit: ['{PULLS};w=21600'], RateLimit-Remaining: ['{PULLS_LEFT};w=21600']}}"
 _DATA = "/var/lib/registry"
 _CERTIFICATE, _KEY = "/etc/upstream/server.crt", "/etc/upstream/server.key"
 # Of the container that has it, so that an upstream can be found again.
@@ -243,7 +246,7 @@ def _settings(
     auth: Auth, tokens: TokenServer | None, auth_name: str
 ) -> tuple[dict[str, str], dict[str, tuple[bytes, int]]]:
     """Environment and files of the read-only registry."""
-    environment = {"REGISTRY_STORAGE_MAINTENANCE_READONLY": "{enabled: true}"}
+    environment = {"REGISTRY_STORAGE_MAINTENANCE_READONLY": "{enabled: true}", "REGISTRY_HTTP_HEADERS": _RATE_LIMIT}
     if auth == "basic":
         path = "/etc/upstream/htpasswd"
         login = {

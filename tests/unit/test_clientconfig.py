@@ -2,15 +2,17 @@
 
 import json
 import re
+import subprocess
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from harness.clientconfig import CLIENTS, client_configuration
+from harness.clientconfig import CLIENTS, client_configuration, fill_in, templates
 from harness.deployment import Deployment
 
 DEPLOYMENT = Deployment(
@@ -22,6 +24,8 @@ DEPLOYMENT = Deployment(
     registry_username="docker",
     password_file="/state/password",
 )
+# Braces of JSON and YAML.
+_TOML_OR_YAML = re.compile(r'\{(?=["ca]|username: )')
 PARSERS: dict[str, Callable[[str], Any]] = {
     ".json": json.loads,
     ".toml": tomllib.loads,
@@ -93,3 +97,18 @@ def test_no_secret_is_printed() -> None:
     for client in CLIENTS:
         assert "password_file" not in client_configuration(client, DEPLOYMENT)
         assert "/state/password" not in client_configuration(client, DEPLOYMENT)
+
+
+@pytest.mark.parametrize("client", list(CLIENTS))
+@pytest.mark.parametrize("upstreams", [{}, {"ghcr": "ghcr.io", "own": "own.example:5000"}])
+def test_the_host_fills_in_the_same(client: str, upstreams: dict[str, str], tmp_path: Path) -> None:
+    """The status page has these texts from the same files, filled in on the host."""
+    names = {"mirror": "mirror.example.com", "registry": "mirror.example.com:5000", "user": "somebody"}
+    text = templates()[f"/etc/docker-registry/clients/{client}"].content.decode()
+    program = tmp_path / "fill-in.awk"
+    program.write_bytes(templates()["/opt/registry/fill-in.awk"].content)
+    given = names | {"upstreams": ",".join(f"{name}={host}" for name, host in upstreams.items())}
+    settings = [word for name, value in given.items() for word in ("-v", f"{name}={value}")]
+    done = subprocess.run(["awk", *settings, "-f", program], input=text, capture_output=True, text=True, check=True)
+    assert done.stdout == fill_in(text, names, upstreams)
+    assert "{" not in _TOML_OR_YAML.sub("", done.stdout)

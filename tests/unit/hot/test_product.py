@@ -14,6 +14,7 @@ from harness.hot import rules, template_rules
 from harness.hot.pack import ENCODING
 from harness.hot.template import Parameter, Template
 from harness.hot.userdata import (
+    BUNDLE,
     NOVA_LIMIT,
     HostFile,
     base64_length,
@@ -72,6 +73,7 @@ OPTIONS = [
     given(network="mine", storage_driver="s3", cache_volume_size=50),
     given(storage_driver="filesystem", dns_zone="example.com.", registry_password="it's"),
     given(storage_redirect="true", require_upstream="false"),
+    given(metrics_client_cidr="192.0.2.0/24", status_page="false"),
 ]
 
 
@@ -166,10 +168,10 @@ def test_packed_is_the_source(product: Product) -> None:
     assert {entry.get("encoding") for entry in packed["write_files"]} == {None, "b64", ENCODING}
 
 
-def unpacked(text: str) -> list[HostFile]:
-    """The files in their order, whether packed or not; a placeholder in base64 becomes something that is."""
-    files = host_files(text.replace("@@EXTRA_CA@@", "AAAA")).values()
-    return [replace(file, encoding="") for file in files]
+def unpacked(text: str) -> dict[str, HostFile]:
+    """The files, whether packed or not; a placeholder in base64 becomes something that is."""
+    files = host_files(text.replace("@@EXTRA_CA@@", "AAAA"))
+    return {path: replace(file, encoding="") for path, file in files.items() if path != BUNDLE}
 
 
 def test_nothing_in_the_source_is_replaced_by_coreos_cloudinit(product: Product) -> None:

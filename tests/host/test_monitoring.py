@@ -1,0 +1,85 @@
+"""monitoring/, loaded by the programs it is for: every rule holds, every expression finds its metrics on the host."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from harness.waiting import wait_until
+from tests.host.metrics import metrics_text
+from tests.host.prometheus import Prometheus, alerts, panels, unconditional
+from tests.host.targets import LocalTarget, Target
+from tests.host.waits import wait_until_working
+from tests.support.upstream import Upstream
+
+# The name of a metric, not of a function.
+_METRIC = re.compile(r"\b(up|[a-z]+(?:_[a-z]+)+)(?=[\s{\[)]|$)")
+EXPRESSIONS = {name: unconditional(expression) for name, expression in alerts().items()} | panels()
+
+
+@pytest.fixture(scope="module")
+def prometheus(target: Target, quick_metrics: None) -> Iterator[Prometheus]:
+    if not isinstance(target, LocalTarget):
+        pytest.skip("Prometheus joins the network of the host's container, which a server of the lab has not")
+    prometheus = Prometheus(target)
+    try:
+        wait_until(prometheus.ready, 60, "Prometheus to scrape the host")
+        yield prometheus
+    finally:
+        prometheus.remove()
+
+
+@pytest.fixture(scope="module")
+def traffic(target: Target, upstream: Upstream) -> None:
+    """One of everything that is counted: the failures of each service, then pulls and pushes."""
+    upstream.pause()
+    try:
+        target.mirror().request("GET", "/v2/library/not-to-be-had/manifests/1", timeout=60)
+    finally:
+        upstream.unpause()
+    services = "docker-registry docker-registry-proxy"
+    target.host.check_output(f"systemctl stop {services}")
+    try:
+        assert target.registry().request("GET", "/v2/").status_code == 503
+        assert target.mirror().request("GET", "/v2/library/not-to-be-had/manifests/2").status_code == 503
+    finally:
+        target.host.check_output(f"systemctl start {services}")
+    wait_until_working(target)
+    upstream.push("library/monitored", "1", [1000])
+    for _time in range(2):
+        target.mirror().pull("library/monitored", "1")
+    target.registry().push("monitoring/pushed", "1", [1000])
+
+
+@pytest.mark.parametrize(
+    "command", ["check config prometheus.yml", "check rules alerts.yml", "test rules alerts_test.yml"]
+)
+def test_promtool(prometheus: Prometheus, command: str) -> None:
+    assert prometheus.promtool(command) == ""
+
+
+def test_promtool_takes_the_metrics(prometheus: Prometheus) -> None:
+    text = metrics_text(prometheus.host)
+    assert prometheus.promtool("check metrics", text) == ""
+    assert "no help text" in prometheus.promtool("check metrics", text + "nohelp 1\n")
+
+
+@pytest.mark.usefixtures("traffic")
+def test_every_expression_finds_its_metrics(prometheus: Prometheus) -> None:
+    """A name that is mistyped, in an alert or on the dashboard, has no samples."""
+    assert len(EXPRESSIONS) > 30
+    empty: list[str] = []
+
+    def probe() -> str | None:
+        empty[:] = [name for name, expression in EXPRESSIONS.items() if not prometheus.query(expression)]
+        return ", ".join(empty) or None
+
+    wait_until(probe, 60, "samples for every expression")
+    assert empty == []
+
+
+def test_a_mistyped_name_is_seen(prometheus: Prometheus) -> None:
+    for name, expression in alerts().items():
+        mistyped = _METRIC.sub(r"\1x", unconditional(expression), count=1)
+        assert mistyped != unconditional(expression)
+        assert prometheus.query(mistyped) == [], name
