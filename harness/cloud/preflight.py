@@ -55,26 +55,26 @@ def _key_pair(connection: Connection, values: Mapping[str, Any]) -> str | None:
     return None if found else f'server_key: no key pair "{name}" (openstack keypair list)'
 
 
-def _image_and_flavor(connection: Connection, values: Mapping[str, Any]) -> str | None:
-    """Both exist, and the flavor has the memory, and the disk that the image needs."""
-    return "; ".join(_image_and_flavor_objections(connection, values)) or None
+def _image(connection: Connection, values: Mapping[str, Any]) -> str | None:
+    name = values["server_image"]
+    found = connection.image.find_image(name)
+    if found is None:
+        return f'server_image: no image "{name}" (openstack image list)'
+    return None if found.status == "active" else f'server_image: "{name}" is {found.status}, not active'
 
 
-def _image_and_flavor_objections(connection: Connection, values: Mapping[str, Any]) -> Iterator[str]:
-    image = connection.image.find_image(values["server_image"])
+def _flavor(connection: Connection, values: Mapping[str, Any]) -> str | None:
+    """It has the memory, and the disk that the image needs."""
     flavor = connection.compute.find_flavor(values["server_flavor"])
-    if image is None:
-        yield f'server_image: no image "{values["server_image"]}" (openstack image list)'
-    elif image.status != "active":
-        yield f'server_image: "{values["server_image"]}" is {image.status}, not active'
     if flavor is None:
-        yield f'server_flavor: no flavor "{values["server_flavor"]}" (openstack flavor list)'
-        return
+        return f'server_flavor: no flavor "{values["server_flavor"]}" (openstack flavor list)'
+    image = connection.image.find_image(values["server_image"])
     memory = max(MEMORY_MB, (image.min_ram or 0) if image else 0)
     if flavor.ram < memory:
-        yield f'server_flavor: "{flavor.name}" has {flavor.ram} MB of memory, {memory} are needed'
+        return f'server_flavor: "{flavor.name}" has {flavor.ram} MB of memory, {memory} are needed'
     if image and 0 < flavor.disk < (image.min_disk or 0):
-        yield f'server_flavor: "{flavor.name}" has {flavor.disk} GB of disk, the image needs {image.min_disk}'
+        return f'server_flavor: "{flavor.name}" has {flavor.disk} GB of disk, the image needs {image.min_disk}'
+    return None
 
 
 def _external_network(connection: Connection, values: Mapping[str, Any]) -> str | None:
@@ -217,5 +217,5 @@ def _volumes(connection: Connection, values: Mapping[str, Any]) -> str | None:
     return None
 
 
-_CHECKS: list[Check] = [_key_pair, _image_and_flavor, _external_network, _network, _dns_zone, _swift, _s3]
+_CHECKS: list[Check] = [_key_pair, _image, _flavor, _external_network, _network, _dns_zone, _swift, _s3]
 _QUOTAS: list[Check] = [_servers, _network_quota, _volumes]

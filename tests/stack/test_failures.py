@@ -106,7 +106,7 @@ def test_preflight_refuses(world: World, case: str) -> None:
 
 
 def test_preflight_names_all_at_once(world: World) -> None:
-    wrong = ("image", "flavor", "key", "zone")
+    wrong = ("key", "image", "flavor", "zone")
     options = [part for case in wrong for part in ("-P", REFUSED[case][0])]
     done = run("doctor", "--target", "lab", "-e", str(world.environment), *options)
     assert done.code == 1
