@@ -167,4 +167,6 @@ def test_missing_parameters_by_hand(world: World) -> None:
 
 def test_template_validates_without_a_warning(lab: UsedLab) -> None:
     done = command(lab, "orchestration", "template", "validate", "-t", str(TEMPLATE))
-    assert (done.returncode, done.stderr) == (0, "")
+    # What the command says of plug-ins for other services that it finds installed is not of the template.
+    warnings = [line for line in done.stderr.splitlines() if not line.startswith("Could not load ")]
+    assert (done.returncode, warnings) == (0, [])
