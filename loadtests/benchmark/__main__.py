@@ -123,6 +123,7 @@ def _mixed(plan: Plan, report: Report) -> dict[str, Any]:
         "wrong": found["wrong"],
         "unexplained": unexplained,
         "note": f"{found['requests']} requests, a killed service was away {away:.1f} s at most",
+        "happened": found["notes"],
     }
 
 

@@ -99,7 +99,9 @@ def _images(results: Results) -> list[str]:
     lines += ["## Upstream away", "", "Whole pulls of a cached image, again and again, by 8 clients:", ""]
     lines += _rows(results, "down", "contender upstream seconds pulls failed wrong rps bad reason")
     lines += ["## Everything broken in turn (`loadtests/mixed.py`)", ""]
-    return [*lines, *_rows(results, "mixed", "pulls pushes failed unexplained wrong note")]
+    lines += _rows(results, "mixed", "pulls pushes failed unexplained wrong note")
+    happened = [f"- {what}" for row in results.rows.get("mixed", []) for what in row.get("happened", [])]
+    return [*lines, *happened, *([""] if happened else [])]
 
 
 def _pictures(plots: Sequence[tuple[str, str]]) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 from locust import FastHttpUser, events
@@ -56,13 +57,13 @@ class Scenario:
         self.mirror: Mirror
         self.options: argparse.Namespace
         self.environment: Environment
-        self._cleanup = ExitStack()
+        self._cleanup, self._cleaning = ExitStack(), Lock()
         events.init_command_line_parser.add_listener(self._add_options)
         events.init.add_listener(self._prepare)
         events.test_start.add_listener(self._start)
         events.test_stop.add_listener(self._stop)
         events.quitting.add_listener(self._quitting)
-        events.quit.add_listener(lambda **_event: self._cleanup.close())
+        events.quit.add_listener(self._clean_up)
 
     def client(self, user: FastHttpUser, push: bool = False) -> RegistryClient:
         """A client of the mirror, or with `push` of the registry, logged in."""
@@ -131,7 +132,7 @@ class Scenario:
     def _prepare(self, environment: Environment, **_event: Any) -> None:
         """Before the clock. What goes wrong here ends locust with one line."""
         self.environment, self.options = environment, environment.parsed_options or argparse.Namespace()
-        atexit.register(self._cleanup.close)
+        atexit.register(self._clean_up)
         signal.signal(signal.SIGTERM, lambda *_signal: sys.exit(143))
         try:
             if not isinstance(environment.runner, LocalRunner):
@@ -212,7 +213,15 @@ class Scenario:
             Path(self.options.summary).write_text(json.dumps(summary, indent=2) + "\n")
 
     def _quitting(self, environment: Environment, **_event: Any) -> None:
+        """Interrupted, there is a verdict too: of the run until then."""
+        if self.running:
+            self._runner.stop()
         environment.process_exit_code = 0 if self.judged and all(one.kept for one in self.judged) else 1
+
+    def _clean_up(self, **_event: Any) -> None:
+        """Told to end, locust ends twice, and must not be gone before the first end is over."""
+        with self._cleaning:
+            self._cleanup.close()
 
     def _summary(self, outcome: Outcome) -> dict[str, Any]:
         record = self.record
