@@ -8,6 +8,7 @@ fail for the upstream. On a mirror of its own; with --name NAME on that local de
 """
 
 import argparse
+import math
 import os
 import secrets
 import time
@@ -17,11 +18,10 @@ import gevent
 from locust import FastHttpUser, events, task
 
 from harness.errors import HarnessError
-from loadtests.support.host import Outage, host_of, kill
+from loadtests.support.host import KILLED, Outage, host_of, kill
 from loadtests.support.limits import HIT_LATENCY, PULLS, PUSHES, Limit, Outcome
 from loadtests.support.scenario import Scenario
 
-KILLED = ("docker-redis", "docker-registry-proxy", "docker-registry-edge")
 _outages: list[Outage] = []
 
 
@@ -105,8 +105,9 @@ def _kill(service: str) -> None:
         return
     deployment = scenario.mirror.deployment
     assert deployment is not None
-    outage = kill(host_of(scenario.mirror), deployment, service)
-    _outages.append(outage)
+    # Until it is back, which the run may not see the end of, there is no end of it.
+    _outages.append(Outage(service, time.monotonic(), math.inf))
+    outage = _outages[-1] = kill(host_of(scenario.mirror), deployment, service)
     begun = scenario.record.started
     scenario.notes.append(f"{service} killed at {outage.killed - begun:.1f} s, back {outage.seconds:.1f} s later")
     scenario.facts[f"{service} killed, times"] = sum(one.service == service for one in _outages)

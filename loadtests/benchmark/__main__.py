@@ -25,6 +25,7 @@ from loadtests.benchmark.plots import plot_all
 from loadtests.benchmark.pulling import measure_docker, measure_herd, measure_limited, measure_pulls
 from loadtests.benchmark.report import criteria_table, ratios_table, write_report
 from loadtests.benchmark.results import Results
+from loadtests.support.host import KILLED
 
 ROOT = Path(__file__).resolve().parents[2]
 _CLEAN_UP_S = 120
@@ -110,11 +111,17 @@ def _mixed(plan: Plan, report: Report) -> dict[str, Any]:
         command += ["-r", "8", "-t", f"{plan.mixed_s}s", "--scale", "0.2", "--summary", str(summary), "--only-summary"]
         command += ["--html", str(Path(folder) / "mixed.html"), "--calm", "2", "--away", "6"]
         said = _finish(command)
+        missing: dict[str, Any] = dict.fromkeys(("pulls", "pushes", "failed", "wrong", "unexplained"))
         if not summary.exists():
-            missing = dict.fromkeys(("pulls", "pushes", "failed", "wrong", "unexplained"))
             return missing | {"note": f"did not run: {said}"}
         found = json.loads(summary.read_text())
     unexplained = next(one["measured"] for one in found["limits"] if one["name"] == "max-unexplained")
+    killed = [fact for fact in found["facts"] if fact.endswith("killed, times")]
+    if len(killed) < len(KILLED):
+        return missing | {
+            "note": f"ended before everything was killed: {', '.join(killed)}",
+            "happened": found["notes"],
+        }
     away = found["facts"].get("longest away, s", 0)
     return {
         "pulls": found["pulls"],

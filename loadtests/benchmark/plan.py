@@ -68,7 +68,7 @@ FULL = Plan(
     docker_mb=60,
     docker_mbits=100,
     away_s=65,
-    mixed_s=80,
+    mixed_s=90,
 )
 QUICK = Plan(
     name="quick",
@@ -87,5 +87,5 @@ QUICK = Plan(
     docker_mb=20,
     docker_mbits=100,
     away_s=8,
-    mixed_s=45,
+    mixed_s=70,
 )

@@ -14,6 +14,8 @@ from loadtests.support.mirror import Mirror
 from loadtests.support.record import Failure
 
 BACK_S = 60
+# What is killed in turn.
+KILLED = ("docker-redis", "docker-registry-proxy", "docker-registry-edge")
 # One number a line: open descriptors of all processes, KiB used where the cache and the pushed images are.
 _SAMPLE = "ls -U /proc/[0-9]*/fd 2>/dev/null | grep -c '^[0-9]'; df -k --output=used /var/lib/registry | tail -n 1"
 
