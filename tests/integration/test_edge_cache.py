@@ -186,6 +186,7 @@ def test_blob_comes_from_the_store(host: Host, upstream: Upstream) -> None:
         resumed = {"Range": "bytes=100-199", "If-Range": answer.headers["ETag"]}
         assert host.mirror.expect(206, "GET", path, headers=resumed).content == answer.content[100:200]
         assert int(host.mirror.expect(200, "HEAD", path).headers["Content-Length"]) == blob.size
+        wait_until(lambda: None if f" GET {path} 200 " in host.log(EDGE) else "not yet", 5, "the line of the log")
         assert tag(host, image).status_code == 200
     finally:
         host.start(PROXY)

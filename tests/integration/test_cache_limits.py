@@ -1,0 +1,79 @@
+"""The caches within their limits: what was not asked for longest goes; a full disk is passed by."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.cache import warm
+from tests.integration.host import EDGE, PROXY, REDIS, Host, MakeHost
+from tests.integration.run import Run
+from tests.support.oci import Blob, ImageRef
+from tests.support.upstream import Upstream
+
+LOOK = ("/opt/registry/registry-cache", "--once")
+FULL = "/run/registry/cache/full"
+MB = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def host(make_host: MakeHost) -> Host:
+    url = "http://upstream.test:5000"
+    return make_host("limits", upstream_url=url, free_space_floor=0).start(REDIS, EDGE, PROXY)
+
+
+@pytest.fixture(scope="module")
+def upstream(this_run: Run, host: Host) -> Upstream:
+    return Upstream.start(this_run.client, host.network.name, this_run.labels)
+
+
+@pytest.fixture
+def no_space(host: Host) -> Iterator[None]:
+    """A floor that no disk here can keep."""
+    with host.changed(free_space_floor=90):
+        yield
+    host.exec(*LOOK)
+    assert host.exec("test", "-e", FULL).code == 1
+
+
+def stored(host: Host, blob: Blob) -> bool:
+    path = f"/var/lib/registry/proxy/docker/registry/v2/blobs/sha256/{blob.digest[7:9]}/{blob.digest[7:]}/data"
+    return host.exec("test", "-e", path).code == 0
+
+
+def filled(host: Host, upstream: Upstream, name: str, layers: list[bytes | int]) -> ImageRef:
+    image = upstream.push(f"library/{name}", "1", [*layers])
+    warm(host, image)
+    return image
+
+
+def test_what_was_not_asked_for_longest_goes(host: Host, upstream: Upstream) -> None:
+    images = [filled(host, upstream, f"lru-{number}", [4 * MB]) for number in range(3)]
+    # The oldest is asked for again, and is the newest then. The edge writes that down within 2 s.
+    host.exec("sleep", "1")
+    host.mirror.pull(images[0].repo, images[0].reference)
+    host.exec("sleep", "3")
+    assert "evicted" in host.exec(*LOOK, CACHE_LIMIT_BYTES=str(10 * MB)).out
+    assert [stored(host, image.layers[0]) for image in images] == [True, False, True]
+    assert all(stored(host, image.config) for image in images)
+    # Gone from the store, and from what redis knows.
+    for image in images:
+        assert host.mirror.pull(image.repo, image.reference).digest == image.digest
+
+
+def test_within_the_limits_nothing_goes(host: Host, upstream: Upstream) -> None:
+    image = filled(host, upstream, "small", [MB])
+    assert host.exec(*LOOK).out == ""
+    assert stored(host, image.layers[0])
+
+
+@pytest.mark.usefixtures("no_space")
+def test_full_disk_is_passed_by(host: Host, upstream: Upstream) -> None:
+    kept = filled(host, upstream, "kept", [10_000])
+    assert "the disk of the cache is full" in host.exec(*LOOK).err
+    assert host.exec("test", "-e", FULL).code == 0
+    fetching = host.exec("find", "/var/lib/registry/edge/fetching", "-type", "f").out
+    cold = upstream.push("library/passed", "1", [5 * MB])
+    for image in (cold, kept, cold):
+        assert host.mirror.pull(image.repo, image.reference).digest == image.digest
+    after = host.exec("find", "/var/lib/registry/edge/fetching", "-type", "f").out
+    assert set(after.split()) <= set(fetching.split())
