@@ -81,7 +81,7 @@ def measure_pulls(bench: Bench, plan: Plan, results: Results, image: Image) -> N
     edge = bench.contenders.all[0]
     static = next(one for one in bench.contenders.all if one.name == STATIC)
     clients = max(plan.pulls)
-    limit = bench.pull(static, image, min(10, clients), min(plan.pulls.values()))
+    limit = bench.pull(static, image, min(10, clients), min(50, *plan.pulls.values()))
     results.add("static pulls", contender=STATIC, clients=min(10, clients), mean_s=limit.mean, failed=limit.failed)
     bench.contenders.stop_others()
     bench.warm(edge, [image])
