@@ -45,6 +45,18 @@ def test_bytes_from_the_upstream_are_counted(host: Host, mirror: OciClient, upst
     assert sum(blob.size for blob in image.blobs) <= fetched <= 2 * sum(blob.size for blob in image.blobs)
 
 
+def test_blobs_from_the_store_are_hits(host: Host, mirror: OciClient, upstream: Upstream) -> None:
+    image = upstream.push(repo := fresh(), "1", [1000])
+    path = f"/v2/{repo}/blobs/{image.layers[0].digest}"
+    labels = {"listener": "mirror", "object": "blob", "cache": "hit"}
+
+    def probe() -> str | None:
+        mirror.expect(200, "GET", path)
+        return None if total(host, "edge_requests_total", **labels) else "no hit"
+
+    wait_for(host, probe, "a hit")
+
+
 def test_counters_go_on_through_restarts(host: Host, target: Target, registry: OciClient) -> None:
     registry.push("metrics/pushed", "1", [1000])
     before = settled(host, "edge_requests_total", listener="registry")
