@@ -20,7 +20,7 @@ from tests.support.oci import ImageRef, OciClient
 
 OPEN = {22, 443, 5000}
 # What listens inside the host's containers, and a port that a test has the host listen on.
-INSIDE, TRIED = (5001, 5443, 6379, 8080, 8443), 8081
+INSIDE, TRIED = (5001, 5443, 6379, 8080, 8443, 9180), 8081
 SCANNED = (*range(1, 1025), 2375, 2376, 5000, *INSIDE, TRIED)
 SCAN_S = 3
 
