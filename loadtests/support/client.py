@@ -12,6 +12,7 @@ import time
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import Any
 
 import gevent
@@ -115,7 +116,7 @@ class RegistryClient:
         ) as response:
             try:
                 answer = _read(response, exchange)
-            except (OSError, ValueError, FailedError) as error:
+            except (OSError, ValueError, HTTPException, FailedError) as error:
                 _drop(response)
                 wrong = isinstance(error, WrongBytesError)
                 self.record.fail(sent, exchange.kind, str(error) or type(error).__name__, wrong)

@@ -23,12 +23,13 @@ class Journal:
         messages = [str(one["MESSAGE"]) for one in entries if one.get("_SYSTEMD_UNIT") == f"{unit}.service"]
         return [message for message in messages if containing in message]
 
-    def until(self, unit: str, containing: str, deadline_s: float = 20) -> list[str]:
-        """The messages with a text in them, as soon as there is one."""
+    def until(self, unit: str, containing: str, starting: str = "", deadline_s: float = 20) -> list[str]:
+        """The messages with a text in them and at their start, as soon as there is one: the edge holds its lines back
+        for a moment."""
         found: list[str] = []
 
         def probe() -> str | None:
-            found[:] = self.lines(unit, containing)
+            found[:] = [line for line in self.lines(unit, containing) if line.startswith(starting)]
             return None if found else "nothing"
 
         wait_until(probe, deadline_s, f'"{containing}" in the journal of {unit}')

@@ -61,10 +61,10 @@ def test_docker_pulls_through_the_mirror(machine: Machine, host: Host, upstream:
     since = journal(host)
     machine.exec(["docker", "pull", "for-clients:1"])
     assert image_digest(machine, "for-clients:1") == image.digest
-    seen = [line for line in since.lines("docker-registry-edge", "docker/") if line.startswith("mirror ")]
-    assert any("/v2/library/for-clients/manifests/1 200" in line for line in seen)
+    edge = "docker-registry-edge"
+    assert since.until(edge, "/v2/library/for-clients/manifests/1 200", starting="mirror ")
     for blob in image.blobs:
-        assert any(f"/blobs/{blob.digest} 200" in line for line in seen)
+        assert since.until(edge, f"/blobs/{blob.digest} 200", starting="mirror ")
         assert upstream.blob_fetches(blob.digest) > 0
 
 
@@ -75,7 +75,7 @@ def test_another_store_pulls_from_the_cache(machine: Machine, host: Host, upstre
     machine.exec(["podman", "pull", "--quiet", "docker.io/library/for-clients:1"])
     digest = machine.exec(["podman", "image", "inspect", "--format", "{{.Digest}}", "for-clients:1"]).out.strip()
     assert digest == image.digest
-    assert since.lines("docker-registry-edge", f"/v2/library/for-clients/blobs/{image.layers[0].digest} 200")
+    assert since.until("docker-registry-edge", f"/v2/library/for-clients/blobs/{image.layers[0].digest} 200")
     assert upstream.blob_fetches() == before
 
 
@@ -140,8 +140,7 @@ def test_output_of_the_stack_configures_a_docker_host(
 ) -> None:
     image, since = upstream.push("library/by-output", "1", [1000]), journal(host)
     stack_configured.exec(["docker", "pull", "--quiet", "by-output:1"])
-    seen = since.lines("docker-registry-edge", "/v2/library/by-output/manifests/1 200")
-    assert any(line.startswith("mirror ") for line in seen)
+    assert since.until("docker-registry-edge", "/v2/library/by-output/manifests/1 200", starting="mirror ")
     assert image_digest(stack_configured, "by-output:1") == image.digest
     name = f"{target.fqdn}:5000/clients/by-output:1"
     stack_configured.exec(["docker", "tag", "by-output:1", name])

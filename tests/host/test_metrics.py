@@ -124,11 +124,15 @@ def test_the_certificate_is_that_in_service(host: Host) -> None:
 
 def test_disk_and_cache_are_measured(host: Host, mirror: OciClient, upstream: Upstream) -> None:
     upstream.push(repo := fresh(), "measured", [1000])
-    before = total(host, "edge_cache_repositories")
     mirror.pull(repo, "measured")
-    wait_for(
-        host, lambda: None if total(host, "edge_cache_repositories") == before + 1 else "not yet", "the repository"
-    )
+    there = mirror.catalog()
+    assert repo in there
+
+    def probe() -> str | None:
+        counted = total(host, "edge_cache_repositories")
+        return None if counted == len(there) else f"{counted} of {len(there)}"
+
+    wait_for(host, probe, "the repository to be counted")
     assert total(host, "edge_cache_bytes") > 1000
     size, free = (
         int(word) for word in host.check_output("df -B1 --output=size,avail /var/lib/registry | tail -1").split()
