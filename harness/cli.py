@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from docker.errors import DockerException
+from keystoneauth1.exceptions import ClientException
 from rich.table import Table
 
 from harness import local
@@ -212,6 +213,10 @@ def report_errors(commands: typer.Typer) -> None:
         sys.exit(1)
     except DockerException as error:
         fail(f"the Docker engine does not do its part: {error}")
+        _print_notes(error)
+        sys.exit(1)
+    except ClientException as error:
+        fail(f"the cloud does not do its part: {error}")
         _print_notes(error)
         sys.exit(1)
     except SystemExit as left:

@@ -10,6 +10,7 @@ from typing import Any
 
 from heatclient.common import template_utils
 from heatclient.exc import HTTPException, HTTPNotFound
+from keystoneauth1.exceptions import ConnectFailure
 
 from harness.engine import Report
 from harness.errors import HarnessError
@@ -122,21 +123,30 @@ class Stack:
         self.wait(DELETE_DEADLINE_S, report, marker)
 
     def wait(self, deadline_s: float, report: Report, marker: str | None = None) -> None:
-        """Report events until the stack is no longer in progress. Raises HarnessError when that ends in failure."""
-        started = time.monotonic()
+        """Report events until the stack is no longer in progress. Raises HarnessError when that ends in failure.
+
+        A cloud that does not answer for a moment is asked again.
+        """
+        started, status = time.monotonic(), "unknown"
         while True:
-            stack = self.get()
-            if stack is None:
-                return
-            marker = self._report_events(marker, report)
-            if not stack.stack_status.endswith("_IN_PROGRESS"):
-                self._report_events(marker, report)
-                if stack.stack_status.endswith("_FAILED"):
-                    raise HarnessError(f"{stack.stack_status}: {self.failure() or stack.stack_status_reason}")
-                return
+            try:
+                stack = self.get()
+                if stack is None:
+                    return
+                marker, status = self._report_events(marker, report), stack.stack_status
+                if not status.endswith("_IN_PROGRESS"):
+                    self._report_events(marker, report)
+                    self._refuse_failure(stack)
+                    return
+            except ConnectFailure as error:
+                report(f"asking again: {error}")
             if time.monotonic() - started > deadline_s:
-                raise HarnessError(f"stack {self.name} is still {stack.stack_status} after {deadline_s:g} s")
+                raise HarnessError(f"stack {self.name} is still {status} after {deadline_s:g} s")
             time.sleep(POLL_S)
+
+    def _refuse_failure(self, stack: Any) -> None:
+        if stack.stack_status.endswith("_FAILED"):
+            raise HarnessError(f"{stack.stack_status}: {self.failure() or stack.stack_status_reason}")
 
     def failure(self) -> str:
         """Why: the reasons of the failed resources, the first one's first."""

@@ -1,0 +1,56 @@
+"""Waiting for a stack, over a cloud that comes and goes."""
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from keystoneauth1.exceptions import ConnectFailure
+
+from harness.cloud import stack
+from harness.cloud.stack import Stack
+from harness.errors import HarnessError
+
+
+@dataclass
+class Heat:
+    """Answers in turn: a status, or a failure to reach it. The last one for ever."""
+
+    answers: list[str | Exception]
+    asked: int = 0
+    stacks: Any = field(init=False)
+    events: Any = field(init=False)
+    resources: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.stacks = SimpleNamespace(get=self._get)
+        self.events = self.resources = SimpleNamespace(list=lambda *_names, **_options: [])
+
+    def _get(self, _name: str) -> Any:
+        answer = self.answers[min(self.asked, len(self.answers) - 1)]
+        self.asked += 1
+        if isinstance(answer, Exception):
+            raise answer
+        return SimpleNamespace(stack_status=answer, stack_status_reason="a reason")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "POLL_S", 0.01)
+
+
+def test_a_cloud_that_does_not_answer_for_a_moment_is_asked_again() -> None:
+    heat, said = Heat(["CREATE_IN_PROGRESS", ConnectFailure("reset by peer"), "CREATE_COMPLETE"]), list[str]()
+    Stack(heat, "name").wait(10, said.append)
+    assert heat.asked == 3
+    assert said == ["asking again: reset by peer"]
+
+
+def test_not_for_ever() -> None:
+    with pytest.raises(HarnessError, match="stack name is still CREATE_IN_PROGRESS after 0.1 s"):
+        Stack(Heat(["CREATE_IN_PROGRESS", ConnectFailure("gone")]), "name").wait(0.1, lambda _line: None)
+
+
+def test_a_failure_is_told() -> None:
+    with pytest.raises(HarnessError, match="CREATE_FAILED: a reason"):
+        Stack(Heat(["CREATE_FAILED"]), "name").wait(10, lambda _line: None)
