@@ -1,7 +1,6 @@
 """Redis or the upstream away at run time: what is cached and what was pushed stays to be had."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
 
 import pytest
 from requests import Response
@@ -10,30 +9,11 @@ from testinfra.host import Host
 from harness.waiting import wait_until
 from tests.host.targets import Target
 from tests.support.oci import ACCEPT, ImageRef, OciClient
+from tests.support.outages import Outage, gone, hanging
 from tests.support.upstream import Upstream
 
 # A pull of a small cached image, each of its requests, while something is away.
 QUICK_S = 15
-
-
-@contextmanager
-def stopped(upstream: Upstream) -> Iterator[None]:
-    """Connections to the upstream fail."""
-    upstream.stop()
-    try:
-        yield
-    finally:
-        upstream.start_again()
-
-
-@contextmanager
-def hanging(upstream: Upstream) -> Iterator[None]:
-    """The upstream does not answer."""
-    upstream.pause()
-    try:
-        yield
-    finally:
-        upstream.unpause()
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +23,10 @@ def cached(target: Target, upstream: Upstream) -> ImageRef:
     return target.mirror().pull("library/cached", "1")
 
 
-@pytest.fixture(params=[stopped, hanging])
+@pytest.fixture(params=[gone, hanging])
 def away(request: pytest.FixtureRequest, target: Target, upstream: Upstream, cached: ImageRef) -> Iterator[None]:
     """The upstream is away, in one of two ways; afterwards the mirror reaches it again."""
-    outage: Callable[[Upstream], AbstractContextManager[None]] = request.param
+    outage: Outage = request.param
     with outage(upstream):
         yield
     new = upstream.push("library/back", request.param.__name__, [1000])

@@ -1,9 +1,8 @@
 """The edge's own cache: tags fresh, stale and at their limit, herds, and what must never be cached."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 from requests import Response
@@ -14,11 +13,11 @@ from tests.integration.client import digest
 from tests.integration.host import EDGE, PROXY, REDIS, Host, MakeHost
 from tests.integration.run import Run
 from tests.support.oci import ACCEPT, ImageRef
+from tests.support.outages import Outage, gone, hanging, refusing
 from tests.support.upstream import Upstream, now
 
 FRESH_S, LIMIT_S = 2, 15
 HERD = 100
-Outage = Callable[[Upstream], AbstractContextManager[None]]
 # Served from the cache without waiting for anybody.
 AT_ONCE_S = 1.5
 
@@ -43,34 +42,6 @@ def cached(host: Host, upstream: Upstream, name: str) -> ImageRef:
     image = upstream.push(f"library/{name}", "1", [1000, 200_000])
     warm(host, image)
     return image
-
-
-@contextmanager
-def hanging(upstream: Upstream) -> Iterator[None]:
-    upstream.pause()
-    try:
-        yield
-    finally:
-        upstream.unpause()
-
-
-@contextmanager
-def refusing(upstream: Upstream) -> Iterator[None]:
-    """It answers 429 to everything."""
-    upstream.limit()
-    try:
-        yield
-    finally:
-        upstream.unlimit()
-
-
-@contextmanager
-def gone(upstream: Upstream) -> Iterator[None]:
-    upstream.stop()
-    try:
-        yield
-    finally:
-        upstream.start_again()
 
 
 @pytest.fixture
