@@ -38,7 +38,14 @@ def connect(cloud: str | None, clouds_file: Path | None = None) -> Connection:
 def heat(connection: Connection) -> Any:
     """python-heatclient with the connection's session."""
     region = connection.config.get_region_name()
-    return Client("1", session=connection.session, region_name=region, interface=connection.config.get_interface())
+    return Client(
+        "1",
+        session=connection.session,
+        region_name=region,
+        interface=connection.config.get_interface(),
+        # A server may have closed a connection that was kept for the next question.
+        connect_retries=2,
+    )
 
 
 def _where(cloud: str | None) -> str:
