@@ -172,13 +172,15 @@ class World:
 
     def remove(self) -> None:
         """Remove it all, the pushed images too; raises when something is left."""
-        cloud.destroy(self.lab.options(self.name), purge=True)
-        connection = self.lab.connect()
-        for container in (self.container, f"{self.name}-bucket"):
-            for item in connection.object_store.objects(container) if container in _containers(connection) else []:
-                connection.object_store.delete_object(item, container=container)
-            connection.object_store.delete_container(container, ignore_missing=True)
-        remove_labelled(self.lab.client, f"{RUN_LABEL}={self.name}")
+        try:
+            cloud.destroy(self.lab.options(self.name), purge=True)
+            connection = self.lab.connect()
+            for container in {self.container, f"{self.name}-bucket"} & set(_containers(connection)):
+                for item in connection.object_store.objects(container):
+                    connection.object_store.delete_object(item, container=container)
+                connection.object_store.delete_container(container, ignore_missing=True)
+        finally:
+            remove_labelled(self.lab.client, f"{RUN_LABEL}={self.name}")
         left = [item for item in (*_containers(connection), *_servers(connection)) if self.name in item]
         assert left == [], f"left behind by the tests: {', '.join(left)}"
 
