@@ -203,20 +203,20 @@ def main() -> None:
     report_errors(app)
 
 
+# What a user or something that the commands need can cause, and how it is said.
+_CAUSES: dict[type[Exception], str] = {
+    HarnessError: "",
+    DockerException: "the Docker engine does not do its part: ",
+    ClientException: "the cloud does not do its part: ",
+}
+
+
 def report_errors(commands: typer.Typer) -> None:
     """Run a command; what a user or the engine can cause is one line and exit code 1, Ctrl-C exit code 130."""
     try:
         commands(standalone_mode=True)
-    except HarnessError as error:
-        fail(str(error))
-        _print_notes(error)
-        sys.exit(1)
-    except DockerException as error:
-        fail(f"the Docker engine does not do its part: {error}")
-        _print_notes(error)
-        sys.exit(1)
-    except ClientException as error:
-        fail(f"the cloud does not do its part: {error}")
+    except tuple(_CAUSES) as error:
+        fail(next(words for kind, words in _CAUSES.items() if isinstance(error, kind)) + str(error))
         _print_notes(error)
         sys.exit(1)
     except SystemExit as left:

@@ -4,15 +4,14 @@ Heat's own preview (heat/engine/update.py) is of no use here: it looks reference
 yet, and so names as replaced whatever refers to another resource.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from harness.cloud.fingerprint import fingerprint
 from harness.hot.template import Template
 from harness.hot.userdata import source_text
 
-TAG = "server-"
 SERVER = "server"
 # What Heat replaces a resource for, of those that a server's user-data refers to: in properties_schema of
 # heat/engine/resources/openstack, update_allowed is False; user_data and image have a policy of their own.
@@ -27,13 +26,11 @@ def server_parameters(template: Template) -> set[str]:
     return set(_parameters(template, list(_snippets(template, SERVER).values())))
 
 
-def server_tag(template: Template, values: Mapping[str, Any], salt: str) -> str:
-    """Changes with anything that a server is replaced for. Slow to compute, as there are secrets among it and a
-    stack's tags are for all to see."""
+def server_tag(template: Template, values: Mapping[str, Any], stack: str) -> str:
+    """Changes with anything that a server is replaced for."""
     own = {name: values[name] for name in server_parameters(template) & values.keys()}
     inputs = [_snippets(template, SERVER), template.conditions, source_text(template), own]
-    text = json.dumps(inputs, sort_keys=True, default=str).encode()
-    return f"{TAG}{hashlib.scrypt(text, salt=salt.encode(), n=1 << 14, r=8, p=1, dklen=16).hex()}"
+    return fingerprint(SERVER, inputs, stack)
 
 
 def changed_parameters(template: Template, there: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, str]:
@@ -52,7 +49,7 @@ def replacement_reasons(
 
     Of a stack that was made by hand it cannot be known whether a secret changes: Heat shows none.
     """
-    tags = [tag for tag in found.tags or [] if tag.startswith(TAG)]
+    tags = [tag for tag in found.tags or [] if tag.startswith(f"{SERVER}-")]
     reasons = sorted(changed_parameters(template, found.parameters, values).keys() & server_parameters(template))
     if found.stack_status == "UPDATE_FAILED":
         reasons.append("its last update failed")

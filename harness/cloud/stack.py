@@ -1,7 +1,5 @@
 """A stack: created, updated, watched and deleted through python-heatclient, with a deadline on every wait."""
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,11 +10,11 @@ from heatclient.common import template_utils
 from heatclient.exc import HTTPException, HTTPNotFound
 from keystoneauth1.exceptions import ConnectFailure
 
+from harness.cloud.fingerprint import fingerprint
 from harness.engine import Report
 from harness.errors import HarnessError
 
 POLL_S = 2.0
-TAG = "inputs-"
 DELETE_DEADLINE_S = 600
 # What Heat itself needs around the server's own deadline.
 MARGIN_S = 600
@@ -24,17 +22,24 @@ MARGIN_S = 600
 
 @dataclass(frozen=True)
 class Request:
-    """What a create and an update send: the template with its files, and the values the user gave."""
+    """What a create and an update of one stack send: the template with its files, and the values the user gave."""
 
     template: Mapping[str, Any]
     files: Mapping[str, str]
     environment: Mapping[str, Any]
-    # Kept with the stack besides the request's own.
-    tags: Sequence[str] = ()
+    # Of all three as they were read: the stack is known again by it.
+    tag: str
+    # Kept with the stack besides that.
+    more_tags: Sequence[str] = ()
 
     @classmethod
     def read(
-        cls, template: Path, environments: Sequence[Path], parameters: Mapping[str, Any], tags: Sequence[str] = ()
+        cls,
+        stack: str,
+        template: Path,
+        environments: Sequence[Path],
+        parameters: Mapping[str, Any],
+        more_tags: Sequence[str] = (),
     ) -> "Request":
         """From the files on disk. `parameters` are all that the user gave, resolved: Heat would let an environment
         file win over them."""
@@ -44,25 +49,20 @@ class Request:
         )
         environment = {**environment, "parameters": dict(parameters)}
         environment.pop("parameter_defaults", None)
-        return cls(body, {**files, **more_files}, environment, tags)
+        files = {**files, **more_files}
+        return cls(body, files, environment, fingerprint("inputs", [body, files, environment], stack), more_tags)
 
-    def tag(self, name: str) -> str:
-        """Changes with anything that is sent. Slow to compute, as secrets are in it and tags are for all to see."""
-        inputs = json.dumps([self.template, self.files, self.environment], sort_keys=True, default=str).encode()
-        digest = hashlib.scrypt(inputs, salt=name.encode(), n=1 << 14, r=8, p=1, dklen=16)
-        return f"{TAG}{digest.hex()}"
-
-    def fields(self, name: str) -> dict[str, Any]:
+    def fields(self) -> dict[str, Any]:
         """As Heat's API names them."""
         return {
             "template": self.template,
             "files": dict(self.files),
             "environment": dict(self.environment),
-            "tags": ",".join([self.tag(name), *self.tags]),
+            "tags": ",".join([self.tag, *self.more_tags]),
         }
 
     def with_parameter(self, name: str, value: Any) -> "Request":
-        """The same but for one parameter."""
+        """The same but for one parameter; the stack is still known by what was asked for."""
         parameters = {**self.environment["parameters"], name: value}
         return replace(self, environment={**self.environment, "parameters": parameters})
 
@@ -88,7 +88,7 @@ class Stack:
                 stack_name=self.name,
                 disable_rollback=True,
                 timeout_mins=_minutes(deadline_s),
-                **request.fields(self.name),
+                **request.fields(),
             )
         )
 
@@ -97,7 +97,7 @@ class Stack:
         found = self.get()
         if found is None or found.stack_status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
             return False
-        return request.tag(self.name) in (found.tags or [])
+        return request.tag in (found.tags or [])
 
     def update(self, request: Request, deadline_s: float, report: Report, replaced: str | None = None) -> None:
         """Apply a request and wait. The resource `replaced` is made anew, and with it all that depends on it."""
@@ -106,9 +106,7 @@ class Stack:
             self._call(lambda: self.heat.resources.mark_unhealthy(self.name, replaced, True, "to be replaced"))
         try:
             self._call(
-                lambda: self.heat.stacks.update(
-                    self.name, timeout_mins=_minutes(deadline_s), **request.fields(self.name)
-                )
+                lambda: self.heat.stacks.update(self.name, timeout_mins=_minutes(deadline_s), **request.fields())
             )
         except HarnessError:
             if replaced:

@@ -64,7 +64,7 @@ def deploy(options: CloudOptions, report: Report = silent) -> Deployment:
     connection = connect(options.cloud, options.clouds_file)
     stack = Stack(heat(connection), options.name)
     tag = server_tag(load_template(TEMPLATE), values, options.name)
-    request = Request.read(TEMPLATE, options.environments, given, [tag])
+    request = Request.read(options.name, TEMPLATE, options.environments, given, [tag])
     job = _Job(connection, stack, request, values, float(values["ready_timeout"]) + MARGIN_S, options, report)
     found = _settled(stack, job.deadline, report)
     report("asking the cloud whether it has what the parameters name")

@@ -3,6 +3,7 @@ is in lab_target.py."""
 
 import secrets
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -99,7 +100,7 @@ class Target(Protocol):
         """Remove all of it; raises when something is left."""
 
 
-class FrontDoor:
+class FrontDoor(ABC):
     """What is the same on every target: the clients of the host's two ports, its own proof that it works."""
 
     host: Host
@@ -107,9 +108,9 @@ class FrontDoor:
     ready_s: float = 120
     hint: str = ""
 
+    @abstractmethod
     def authority(self, inside: int) -> str:
         """Where 443 or 5000 is reached from here, as `host:port`."""
-        raise NotImplementedError
 
     def mirror(self) -> OciClient:
         """A client of the mirror, verifying its certificate."""

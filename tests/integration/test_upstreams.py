@@ -1,5 +1,7 @@
 """More upstreams: each by its own ways, and nothing of one under another's name."""
 
+from collections import Counter
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -12,13 +14,15 @@ from tests.support.oci import ACCEPT, ImageRef, OciClient
 from tests.support.upstream import PASSWORD, USERNAME, Upstream
 
 REPO = "team/same"
+# Names that begin with, or are, words of nginx's own in its maps and its strings.
+TWO, THREE = "n-default", "include"
 # How a request says that it means the second upstream: by ns=, by the host's name, by its path.
 WAYS: dict[str, dict[str, Any]] = {
     # As containerd writes it, with %3A, and as it is.
     "ns": {"params": {"ns": "second.test:5000"}},
     "ns with a colon": {"params": "ns=second.test:5000"},
-    "host": {"headers": {"Host": "two.registry.localdomain"}},
-    "host with port": {"headers": {"Host": "two.localhost:443"}},
+    "host": {"headers": {"Host": f"{TWO}.registry.localdomain"}},
+    "host with port": {"headers": {"Host": f"{TWO}.localhost:443"}},
     "path": {"prefix": "second.test/"},
 }
 
@@ -27,11 +31,11 @@ WAYS: dict[str, dict[str, Any]] = {
 def host(make_host: MakeHost) -> Host:
     parameters = {
         "upstream_url": "http://upstream.test:5000",
-        "upstreams": "two=http://second.test:5000,three=http://third.test:5000",
-        "upstream_credentials": f"two={USERNAME}:{PASSWORD}",
+        "upstreams": f"{TWO}=http://second.test:5000,{THREE}=http://third.test:5000",
+        "upstream_credentials": f"{TWO}={USERNAME}:{PASSWORD}",
         "tag_freshness": 2,
     }
-    return make_host("upstreams", **parameters).start(REDIS, EDGE, PROXY, f"{PROXY}@two", f"{PROXY}@three")
+    return make_host("upstreams", **parameters).start(REDIS, EDGE, PROXY, f"{PROXY}@{TWO}", f"{PROXY}@{THREE}")
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +92,7 @@ def test_nothing_of_one_under_the_name_of_another(host: Host, images: tuple[Imag
 
 
 def test_unknown_ns_is_refused(host: Host, images: tuple[ImageRef, ImageRef]) -> None:
-    for headers in ({}, {"Host": "two.registry.localdomain"}):
+    for headers in ({}, {"Host": f"{TWO}.registry.localdomain"}):
         answer = ask(host.mirror, "manifests/1", headers=headers, params={"ns": "ghcr.io"})
         assert answer.status_code == 404
         assert answer.json()["errors"][0]["code"] == "NAME_UNKNOWN"
@@ -102,10 +106,10 @@ def test_stores_databases_and_credentials_are_apart(host: Host, images: tuple[Im
         keys = host.exec_in(REDIS, "redis-cli", "-n", str(database), "--scan")
         assert image.layers[0].digest in keys
         assert other.layers[0].digest not in keys
-    for folder, image in (("proxy", images[0]), ("proxies/two", images[1])):
+    for folder, image in (("proxy", images[0]), (f"proxies/{TWO}", images[1])):
         found = host.exec("find", f"/var/lib/registry/{folder}", "-path", f"*{image.layers[0].digest[7:]}/data").out
         assert found.count("\n") == 1
-    for service in (PROXY, f"{PROXY}@two"):
+    for service in (PROXY, f"{PROXY}@{TWO}"):
         assert PASSWORD not in str(host.container(service).attrs["Config"]["Env"])
 
 
@@ -119,5 +123,28 @@ def test_catalogs_are_apart(host: Host, second: Upstream, images: tuple[ImageRef
 def test_certificate_names_each(host: Host) -> None:
     certificate = "/home/root/registry_certs/server.crt"
     names = host.exec("openssl", "x509", "-in", certificate, "-noout", "-ext", "subjectAltName")
-    for name in ("two.registry.localdomain", "three.registry.localdomain", "two.localhost"):
+    for name in (f"{TWO}.registry.localdomain", f"{THREE}.registry.localdomain", f"{TWO}.localhost"):
         assert f"DNS:{name}" in names.out
+
+
+def test_only_a_proxy_without_an_upstream_is_stopped(host: Host) -> None:
+    """Whatever the order in which the list and its reader end: asked many times, of the first of many."""
+    more = ",".join(f"u{number}=http://u{number}.test" for number in range(12))
+    asked = dedent(f"""
+        mkdir /tmp/bin && cat > /tmp/bin/systemctl <<'END'
+        #!/bin/sh
+        if [ "$1" = list-units ]; then
+          for name in {TWO} gone; do echo "{PROXY}@$name.service loaded active running"; done
+        else
+          echo "$*" >> /tmp/bin/done
+        fi
+        END
+        chmod +x /tmp/bin/systemctl
+        for _ in $(seq 30); do PATH=/tmp/bin:$PATH /opt/registry/start-upstreams || exit; done
+        cat /tmp/bin/done""")
+    with host.changed(upstreams=f"{host.values['upstreams']},{more}"):
+        done = host.exec("bash", "-c", asked)
+    assert done.code == 0, done.err
+    said = Counter(done.out.splitlines())
+    assert [line for line in said if line.startswith("stop")] == [f"stop {PROXY}@gone.service"]
+    assert said[f"start --no-block {PROXY}@{TWO}"] == 30

@@ -41,7 +41,7 @@ def attempt(world: World, case: str) -> str:
     name = f"{world.name}-{case}"
     stack = Stack(heat_of(world.lab), name)
     parameters = world.parameters | {"hostname": name} | ON_THE_HOST[case][0]
-    stack.create(Request.read(TEMPLATE, [], parameters), DEADLINE_S)
+    stack.create(Request.read(name, TEMPLATE, [], parameters), DEADLINE_S)
     try:
         stack.wait(DEADLINE_S, lambda _line: None)
     except HarnessError as error:

@@ -60,7 +60,7 @@ class VolumeWorld:
     def request(self, **parameters: str) -> Request:
         """With the stand-in."""
         own = {"hostname": self.name, "cache_volume_size": 1}
-        return Request.read(TEMPLATE, [self.environment], self.world.parameters | own | parameters)
+        return Request.read(self.name, TEMPLATE, [self.environment], self.world.parameters | own | parameters)
 
     def with_volume(self, action: Callable[[], None]) -> None:
         """While Heat works, attach the volume to the server that it makes."""

@@ -8,8 +8,9 @@ import pytest
 from keystoneauth1.exceptions import ConnectFailure
 
 from harness.cloud import stack
-from harness.cloud.stack import Stack
+from harness.cloud.stack import Request, Stack
 from harness.errors import HarnessError
+from harness.local import TEMPLATE
 
 
 @dataclass
@@ -54,3 +55,17 @@ def test_not_for_ever() -> None:
 def test_a_failure_is_told() -> None:
     with pytest.raises(HarnessError, match="CREATE_FAILED: a reason"):
         Stack(Heat(["CREATE_FAILED"]), "name").wait(10, lambda _line: None)
+
+
+def test_a_stack_is_known_by_what_was_asked_for() -> None:
+    """Also when an update leaves a part of it out."""
+    first = Request.read("name", TEMPLATE, [], {"hostname": "one", "ready_timeout": 900})
+    again = Request.read("name", TEMPLATE, [], {"hostname": "one", "ready_timeout": 900})
+    sent = first.with_parameter("ready_timeout", 600).fields()
+    assert sent["environment"]["parameters"] == {"hostname": "one", "ready_timeout": 600}
+    assert sent["tags"] == again.tag
+    for other in (
+        Request.read("name", TEMPLATE, [], {"hostname": "two", "ready_timeout": 900}),
+        Request.read("other", TEMPLATE, [], {"hostname": "one", "ready_timeout": 900}),
+    ):
+        assert other.tag != first.tag
