@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from requests import Response
@@ -213,3 +214,23 @@ def test_restarts_lose_nothing(host: Host, upstream: Upstream) -> None:
         since = now()
         host.mirror.pull(image.repo, image.digest)
         assert [one for one in upstream.requests(since) if image.repo in one.path] == []
+
+
+@pytest.mark.usefixtures("fresh_for_long")
+def test_flood_of_hits_does_not_flood_the_log(host: Host, upstream: Upstream) -> None:
+    """Beyond a burst of 1000 and 100 a second they are only counted; what is no hit is always a line."""
+    image, asked = cached(host, upstream, "flood"), 2500
+    before, started = hits(host), time.monotonic()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _number: tag(host, image).raise_for_status(), range(asked)))
+    seconds = time.monotonic() - started
+    assert tag(host, replace(image, repo="library/missing")).status_code == 404
+    wait_until(lambda: None if "/v2/library/missing/" in host.log(EDGE) else "not yet", 10, "the line of the 404")
+    wait_until(lambda: None if hits(host) - before == asked else str(hits(host)), 10, "the count of all of them")
+    lines = host.log(EDGE).count(f"GET /v2/{image.repo}/manifests/1 200")
+    assert 1000 <= lines <= min(asked - 1, 1000 + 100 * (seconds + 5)), seconds
+
+
+def hits(host: Host) -> int:
+    """Of tags, as counted."""
+    return host.read("/run/registry/access/log").count("mirror|default|tag|hit|200")
