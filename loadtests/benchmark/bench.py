@@ -72,9 +72,9 @@ class Bench:
         """Where the client reaches it."""
         return f"https://{NAME}:{contender.port}"
 
-    def wrk(self, contender: Contender, path: str, clients: int, seconds: float) -> Requests:
+    def wrk(self, contender: Contender, path: str, clients: int, seconds: int) -> Requests:
         """Ask for one path as fast as so many connections can."""
-        command = ["wrk", f"-t{min(2, clients)}", f"-c{clients}", f"-d{seconds:g}s", "--timeout", "60s"]
+        command = ["wrk", f"-t{min(2, clients)}", f"-c{clients}", f"-d{seconds}s", "--timeout", "60s"]
         command += ["-s", "/usr/local/share/measure.lua", self.url(contender), "--", path, ACCEPT]
         found = json.loads(self.client.exec(command, timeout=seconds + 90).out.splitlines()[-1])
         errors = sum(found[name] for name in ("bad_status", "connect_errors", "read_errors", "timeouts"))

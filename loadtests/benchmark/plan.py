@@ -18,8 +18,8 @@ class Plan:
     name: str
     clients: tuple[int, ...]
     delays_ms: tuple[int, ...]
-    request_s: float
-    headline_s: float
+    request_s: int
+    headline_s: int
     rounds: int
     pulls: dict[int, int]
     herd_clients: int
@@ -55,7 +55,7 @@ FULL = Plan(
     name="full",
     clients=(1, 10, 30, 50, 100),
     delays_ms=(0, 20, 100),
-    request_s=1.5,
+    request_s=2,
     headline_s=4,
     rounds=3,
     pulls={1: 200, 10: 200, 30: 200, 50: 200, 100: 200},

@@ -70,7 +70,7 @@ def _head(results: Results, plan: Plan) -> list[str]:
 
 def _body(results: Results, plan: Plan) -> list[str]:
     lines = [f"## Requests, {HEADLINE_CLIENTS} clients, everything cached", ""]
-    lines += [f"Medians of {plan.rounds} rounds of {plan.headline_s:g} s, everyone taking turns.", ""]
+    lines += [f"Medians of {plan.rounds} rounds of {plan.headline_s} s, everyone taking turns.", ""]
     for request, title in _TITLES.items():
         lines += [f"### {title}", "", *_requests(results, "headline", request, "contender")]
     lines += ["## Over clients", ""]
