@@ -7,6 +7,7 @@ from loadtests.benchmark.results import Results
 from loadtests.support.images import Image
 
 LIMITED = "429"
+AWAY_ASKED_S = 2
 
 
 def paths(small: Image, blob: Image) -> dict[str, str]:
@@ -86,7 +87,7 @@ def _pulls_while(bench: Bench, results: Results, contender: Contender, image: Im
     if contender.name == STATIC:
         return
     path = f"/v2/{image.repo}/manifests/{image.tag}"
-    asked = bench.wrk(contender, path, HEADLINE_CLIENTS, 2)
+    asked = bench.wrk(contender, path, HEADLINE_CLIENTS, AWAY_ASKED_S)
     pulled = bench.pull(contender, image, 8, f"{seconds}s", patience_s=30)
     results.add(
         "down",

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from loadtests.benchmark.asking import AWAY_ASKED_S
 from loadtests.benchmark.contenders import STATIC
 from loadtests.benchmark.criteria import others
 from loadtests.benchmark.plan import HEADLINE_CLIENTS, Plan
@@ -16,6 +17,10 @@ _HARDWARE = """\
 The figures of 2016 were measured on other hardware, with the clients on machines of their own; here clients,
 mirror and upstream share the cores that are named above, and the clients hash every byte they get. They show the shape,
 not a race."""
+_AWAY = f"""\
+Whole pulls of a cached image, again and again, by 8 clients. Before them, for the first {AWAY_ASKED_S} s, requests
+for its tag by {HEADLINE_CLIENTS} (rps, bad). The edge asks such an upstream again every 10 s; who asks for a tag just then,
+and long after it was last looked up, is given the stale answer after up to 3 s."""
 _METHOD = """\
 Everything was measured in one run on one machine: the contenders are containers of the same host, behind the
 same certificate, published in the same way, and they hold the same images. wrk and verified pulls (HEAD and GET of the
@@ -96,7 +101,7 @@ def _images(results: Results) -> list[str]:
     lines += _rows(results, "static pulls", "clients mean_s failed")
     lines += ["## A real Docker host", "", "Seconds of `docker pull`, median of the rounds:", ""]
     lines += _rows(results, "docker", "way link median_s rounds")
-    lines += ["## Upstream away", "", "Whole pulls of a cached image, again and again, by 8 clients:", ""]
+    lines += ["## Upstream away", "", _AWAY, ""]
     lines += _rows(results, "down", "contender upstream seconds pulls failed wrong rps bad reason")
     lines += ["## Everything broken in turn (`loadtests/mixed.py`)", ""]
     lines += _rows(results, "mixed", "pulls pushes failed unexplained wrong note")
