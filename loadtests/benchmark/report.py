@@ -19,8 +19,8 @@ mirror and upstream share the cores that are named above, and the clients hash e
 not a race."""
 _AWAY = f"""\
 Whole pulls of a cached image, again and again, by 8 clients. Before them, for the first {AWAY_ASKED_S} s, requests
-for its tag by {HEADLINE_CLIENTS} (rps, bad). The edge asks such an upstream again every 10 s; who asks for a tag just then,
-and long after it was last looked up, is given the stale answer after up to 3 s."""
+for its tag by {HEADLINE_CLIENTS} (rps, bad). The edge asks such an upstream again every 10 s; who asks for a tag just
+then, and long after it was last looked up, is given the stale answer after up to 3 s."""
 _METHOD = """\
 Everything was measured in one run on one machine: the contenders are containers of the same host, behind the
 same certificate, published in the same way, and they hold the same images. wrk and verified pulls (HEAD and GET of the
