@@ -1,5 +1,6 @@
 """A cloud to talk to: named in clouds.yaml, or described by OS_* variables."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from openstack.exceptions import ConfigException, SDKException
 from harness.errors import HarnessError
 
 _API_TIMEOUT_S = 60
+# It says "Failure" of what it is about to try again; what fails in the end is an error of ours.
+logging.getLogger("keystoneauth.session").setLevel(logging.ERROR)
 
 
 def connect(cloud: str | None, clouds_file: Path | None = None) -> Connection:
