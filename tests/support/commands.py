@@ -37,7 +37,8 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     # A cloud named by the environment would be deployed to.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
     return subprocess.Popen(
-        [sys.executable, "-m", "harness", *arguments],
+        # What a shell starts in the background ignores Ctrl-C, and so would this.
+        ["env", "--default-signal=INT", sys.executable, "-m", "harness", *arguments],
         cwd=ROOT,
         env=environment,
         text=True,
