@@ -11,12 +11,14 @@ app = typer.Typer(no_args_is_help=True, help="A whole OpenStack in one throwaway
 
 
 @app.command()
-def up() -> None:
+def up(
+    volumes: Annotated[bool, typer.Option("--volumes", help="With Cinder, which takes half a GiB more memory.")] = False,
+) -> None:
     """Bring the lab up; builds it first, which takes about ten minutes once."""
     from harness.lab import credentials, lab
 
     with progress("lab") as report:
-        folder = lab.up(report)
+        folder = lab.up(report, volumes=volumes)
     lines = (
         f"Keystone     {settings.KEYSTONE}",
         f"credentials  {folder / credentials.CLOUDS}, {folder / credentials.OPENRC}",

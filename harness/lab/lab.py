@@ -16,6 +16,8 @@ from harness.lab.build import lab_image
 from harness.lab.ready import DEADLINE_S, Fact, Lab, wait_until_ready
 from harness.machine import Machine, remove_labelled
 
+_VOLUMES_S = 180
+
 
 @dataclass(frozen=True)
 class LabStatus:
@@ -37,10 +39,11 @@ class LabStatus:
         return json.dumps(document, indent=2)
 
 
-def up(report: Report = silent, cpu_shares: int | None = None) -> Path:
+def up(report: Report = silent, cpu_shares: int | None = None, volumes: bool = False) -> Path:
     """Bring the lab up unless it is, and return the folder with its credentials once it is ready.
 
-    A lab that has stopped is no more: it is removed, and a fresh one booted.
+    `volumes` adds Cinder, to one that runs without it as well. A lab that has stopped is no more: it is removed, and a
+    fresh one booted.
     """
     client = engine(report)
     found = Machine.find(client, settings.NAME)
@@ -52,6 +55,8 @@ def up(report: Report = silent, cpu_shares: int | None = None) -> Path:
     try:
         parameters = imageregistry.ensure(client, report)
         waited = wait_until_ready(machine, DEADLINE_S, report)
+        if volumes:
+            waited += _add_volumes(machine, report)
     except HarnessError as error:
         error.add_note(f"what is there of it stays: look with `docker exec -it {settings.NAME} bash`, then `lab down`")
         raise
@@ -66,6 +71,13 @@ def _boot(client: docker.DockerClient, report: Report, cpu_shares: int | None) -
     limits.check_disk(client, settings.DISK_GIB, "to run the lab")
     container.ensure_network(client)
     return container.boot(client, image, report, cpu_shares)
+
+
+def _add_volumes(machine: Machine, report: Report) -> float:
+    """Start Ceph and Cinder; return the seconds waited until a volume could be made."""
+    report("starting Ceph and Cinder")
+    machine.exec(["/usr/share/lab/volumes"], timeout=_VOLUMES_S)
+    return wait_until_ready(machine, DEADLINE_S, report)
 
 
 def down() -> list[str]:

@@ -16,6 +16,7 @@ from harness.machine import Machine
 from harness.waiting import Probe, ask, wait_until
 
 NOVA_SERVICES = {"nova-conductor", "nova-scheduler", "nova-compute"}
+CINDER_SERVICES = {"cinder-scheduler", "cinder-volume"}
 NEUTRON_AGENTS = {
     "neutron-linuxbridge-agent",
     "neutron-dhcp-agent",
@@ -63,7 +64,7 @@ class Lab:
             "Nova's services are up": self._nova,
             "Neutron's agents are alive": self._neutron,
             "Designate's answer comes over DNS": self._dns,
-        }
+        } | ({"Cinder's services are up": self._cinder} if self._has_volumes() else {})
 
     def facts(self) -> list[Fact]:
         """Ask for all of them now."""
@@ -95,6 +96,15 @@ class Lab:
         services = self.admin().compute.services()
         up = {one.binary for one in services if one.state == "up" and self._is_news(one.updated_at)}
         return _lacking(NOVA_SERVICES - up)
+
+    def _has_volumes(self) -> bool:
+        """Was it brought up with them?"""
+        return self.machine.exec(["systemctl", "is-active", "--quiet", "cinder-volume"], check=False).code == 0
+
+    def _cinder(self) -> str | None:
+        services = self.admin().block_storage.services()
+        up = {one.binary for one in services if one.state == "up" and self._is_news(one.updated_at)}
+        return _lacking(CINDER_SERVICES - up)
 
     def _neutron(self) -> str | None:
         agents = self.admin().network.agents()
