@@ -8,8 +8,8 @@ from testinfra.host import Host
 from harness.waiting import wait_until
 
 URL = "http://127.0.0.1:9180/metrics"
-# Several rounds of /opt/registry/registry-metrics, as quick as `quick_metrics` makes them: a second each, or ten where the
-# processor is emulated. Asking costs such a host more than a second, too.
+# Several rounds of /opt/registry/registry-metrics, as quick as `quick_metrics` makes them: a second each, or ten where
+# the processor is emulated. Asking costs such a host more than a second, too.
 _DEADLINE_S = 150
 _POLL_S = 1
 _ROUNDS = 4

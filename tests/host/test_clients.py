@@ -1,4 +1,4 @@
-"""Real clients, configured by what `client-config` prints: Docker, Podman, Skopeo."""
+"""Real clients, configured by what `client-config` prints: Docker, BuildKit, Podman, Skopeo."""
 
 import json
 from dataclasses import replace
@@ -93,6 +93,24 @@ def test_podman_pushes_and_docker_pulls(machine: Machine, target: Target, regist
     machine.exec(["podman", "push", "--quiet", name])
     registry.pull("clients/podman", "1")
     machine.exec(["docker", "pull", "--quiet", name])
+
+
+def test_buildkit_builds_on_it(machine: Machine, host: Host, upstream: Upstream) -> None:
+    """The BuildKit in Docker asks registries by itself, the mirror first; again, from the cache."""
+    image = upstream.push("library/for-buildkit", "1", [300_000, 100_000])
+    machine.put("/srv/build/Dockerfile", b"FROM for-buildkit:1\nLABEL built=yes\n")
+    build = ["env", "DOCKER_BUILDKIT=1", "docker", "build", "--pull", "--quiet", "--tag", "built", "/srv/build"]
+    since = journal(host)
+    machine.exec(build)
+    for layer in image.layers:
+        path = f"/v2/library/for-buildkit/blobs/{layer.digest} 200"
+        assert since.until("docker-registry-edge", path, starting="mirror ")
+    layers = json.loads(machine.exec(["docker", "inspect", "--format", "{{json .RootFS.Layers}}", "built"]).out)
+    assert layers == [layer.digest for layer in image.layers]
+    fetched = upstream.blob_fetches()
+    machine.exec(["sh", "-euc", "docker rmi built; docker builder prune --all --force"])
+    machine.exec(build)
+    assert upstream.blob_fetches() == fetched
 
 
 def test_skopeo_copies(machine: Machine, target: Target, registry: OciClient, pushed: str) -> None:

@@ -1,7 +1,8 @@
-"""More upstreams on a whole host, each by the way of the real client that takes it: containerd says ns=, Docker calls
-the host by the upstream's name, Podman puts the upstream into the path."""
+"""More upstreams on a whole host, each by the way of the real client that takes it: containerd says ns=, Docker and the
+BuildKit in it call the host by the upstream's name, Podman puts the upstream into the path."""
 
 import secrets
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ from tests.support.upstream import PASSWORD, USERNAME, Upstream, ensure_network
 
 NAME, AUTHORITY = "second", "second.test:5000"
 FQDN = f"{HOST_NAME}.{DOMAIN}"
+# A folder with a Dockerfile.
+BUILD, DOCKERFILE = "/srv/build", b"ARG BASE\nFROM $BASE\nLABEL built=yes\n"
 CTR = "ctr --address /run/docker/containerd/containerd.sock --namespace tests images"
 # client: (how it pulls the repository, how it forgets it, the path that it asks for).
 CLIENTS = {
@@ -35,6 +38,11 @@ CLIENTS = {
         "/v2/{repo}/",
     ),
     "docker": (f"docker pull {NAME}.{FQDN}/{{repo}}:1", f"docker rmi {NAME}.{FQDN}/{{repo}}:1", "/v2/{repo}/"),
+    "buildkit": (
+        f"env DOCKER_BUILDKIT=1 docker build --pull --tag built --build-arg BASE={NAME}.{FQDN}/{{repo}}:1 {BUILD}",
+        "sh -euc 'docker rmi built; docker builder prune --all --force'",
+        "/v2/{repo}/",
+    ),
     "podman": (
         f"podman pull {AUTHORITY}/{{repo}}:1",
         f"podman rmi {AUTHORITY}/{{repo}}:1",
@@ -80,6 +88,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         client = docker_client(engine(), f"{run}-client", network, labels, deployment, FQDN)
         for kind in ("containerd", "podman"):
             configure(client, kind, deployment, FQDN)
+        client.put(f"{BUILD}/Dockerfile", DOCKERFILE)
         yield World(deployment, backend.testinfra_host(local.find_host(run)), client, first, second)
     finally:
         remove_labelled(engine(), f"{RUN_LABEL}={run}")
@@ -89,7 +98,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 def test_real_client_pulls_from_the_second(world: World, client: str) -> None:
     """Once from the upstream, again from the cache; from nowhere else, since nowhere else are these bytes."""
     repo = f"team/{client}"
-    pull, forget, path = (text.format(repo=repo).split() for text in CLIENTS[client])
+    pull, forget, path = (shlex.split(text.format(repo=repo)) for text in CLIENTS[client])
     world.first.push(repo, "1", [b"of the first" * 1000])
     image, since = world.second.push(repo, "1", [300_000]), journal(world.host)
     world.client.exec(pull)
