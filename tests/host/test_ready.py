@@ -102,7 +102,7 @@ def test_heat_is_told_of_success_with_the_ca(host: Host) -> None:
         (
             "UPSTREAM_CHECK_IMAGE",
             f"{CHECK_REPO}:missing",
-            f"the mirror cannot pull {CHECK_REPO}:missing from http://upstream.test:5000: ",
+            f"the mirror cannot pull {CHECK_REPO}:missing from UPSTREAM: ",
         ),
     ],
 )
@@ -111,7 +111,7 @@ def test_heat_is_told_why_not(target: Target, host: Host, parameter: str, value:
     assert not prove(host)
     (signal,) = signals(host)
     assert (signal["status"], signal["data"]) == ("FAILURE", "")
-    assert signal["reason"].startswith(reason)
+    assert signal["reason"].startswith(reason.replace("UPSTREAM", target.upstream.url))
     assert value not in signal["reason"] or parameter == "UPSTREAM_CHECK_IMAGE"
     verdict = json.loads(host.check_output("cat /run/registry/ready.json"))
     assert verdict == {"status": "FAILURE", "reason": signal["reason"]}

@@ -1,9 +1,12 @@
 """A server over SSH, as root by sudo: a testinfra host, and files written to it."""
 
+import functools
+import socket
 from pathlib import Path
 from typing import Any
 
-import testinfra
+import paramiko
+from testinfra.backend.paramiko import ParamikoBackend
 from testinfra.host import Host
 
 from harness.lab.settings import SSH_USER
@@ -11,18 +14,31 @@ from harness.lab.settings import SSH_USER
 # Host keys are made at a server's first boot, so there is nothing to compare them with.
 _CONFIG = "Host *\n  StrictHostKeyChecking no\n"
 _TIMEOUT_S = 30
+_KEEPALIVE_S = 5
+
+
+class _Backend(ParamikoBackend):  # type: ignore[misc]
+    """testinfra's own waits forever for an answer of a server that went away: this one looks whether it is there."""
+
+    @functools.cached_property
+    def client(self) -> paramiko.SSHClient:
+        """The connection, made with the first command."""
+        client: paramiko.SSHClient = ParamikoBackend.client.func(self)
+        transport = client.get_transport()
+        assert transport is not None
+        transport.set_keepalive(_KEEPALIVE_S)
+        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _TIMEOUT_S * 1000)
+        return client
 
 
 def ssh_host(address: str, key: Path) -> Host:
     """A handle on the server; it connects with its first command, and again after a `forget_connection`."""
     config = key.with_name("ssh_config")
     config.write_text(_CONFIG)
-    return testinfra.get_host(
-        f"paramiko://{SSH_USER}@{address}",
-        ssh_identity_file=str(key),
-        ssh_config=str(config),
-        sudo=True,
-        timeout=_TIMEOUT_S,
+    return Host(
+        _Backend(
+            f"{SSH_USER}@{address}", ssh_config=str(config), ssh_identity_file=str(key), timeout=_TIMEOUT_S, sudo=True
+        )
     )
 
 
