@@ -24,6 +24,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "host": {"headers": {"Host": f"{TWO}.registry.localdomain"}},
     "host with port": {"headers": {"Host": f"{TWO}.localhost:443"}},
     "path": {"prefix": "second.test/"},
+    "path and ns, as BuildKit": {"prefix": "second.test/", "params": {"ns": "second.test:5000"}},
 }
 
 
