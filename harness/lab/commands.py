@@ -12,9 +12,7 @@ app = typer.Typer(no_args_is_help=True, help="A whole OpenStack in one throwaway
 
 @app.command()
 def up(
-    volumes: Annotated[
-        bool, typer.Option("--volumes", help="With Cinder: half a GiB more memory.")
-    ] = False,
+    volumes: Annotated[bool, typer.Option("--volumes", help="With Cinder: half a GiB more memory.")] = False,
 ) -> None:
     """Bring the lab up; builds it first, which takes about ten minutes once."""
     from harness.lab import credentials, lab

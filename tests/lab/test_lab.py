@@ -22,6 +22,13 @@ def test_every_fact_of_readiness_holds(running: RunningLab) -> None:
     assert status.memory_mib < 5 * 1024, "no server runs yet"
 
 
+def test_no_service_loses_its_queue_while_idle(running: RunningLab) -> None:
+    """RabbitMQ closes the connection of whoever owes it a heartbeat, as an API does between two requests."""
+    listed = running.machine.exec(["rabbitmqctl", "--quiet", "--no-table-headers", "list_connections", "timeout"]).out
+    assert len(listed.split()) > 5
+    assert set(listed.split()) == {"0"}
+
+
 def test_up_again_changes_nothing(running: RunningLab) -> None:
     started = running.machine.container.attrs["State"]["StartedAt"]
     assert lab.up() == running.folder
