@@ -51,7 +51,7 @@ def up(report: Report = silent, cpu_shares: int | None = None, volumes: bool = F
         report("the lab has stopped: removing what is left of it")
         found.remove()
         found = None
-    machine = found or _boot(client, report, cpu_shares)
+    machine = found or _boot(client, report, cpu_shares, volumes)
     try:
         parameters = imageregistry.ensure(client, report)
         waited = wait_until_ready(machine, DEADLINE_S, report)
@@ -64,10 +64,10 @@ def up(report: Report = silent, cpu_shares: int | None = None, volumes: bool = F
     return credentials.write(machine, parameters)
 
 
-def _boot(client: docker.DockerClient, report: Report, cpu_shares: int | None) -> Machine:
+def _boot(client: docker.DockerClient, report: Report, cpu_shares: int | None, volumes: bool) -> Machine:
     """Boot a fresh lab, after building its image if need be."""
     image = lab_image(client, report)
-    limits.check_memory(client)
+    limits.check_memory(client, settings.MEMORY_MIB + (settings.VOLUMES_MIB if volumes else 0))
     limits.check_disk(client, settings.DISK_GIB, "to run the lab")
     container.ensure_network(client)
     return container.boot(client, image, report, cpu_shares)

@@ -11,13 +11,13 @@ from harness.lab import settings
 _GIB = 1 << 30
 
 
-def check_memory(client: docker.DockerClient) -> None:
+def check_memory(client: docker.DockerClient, needed_mib: int = settings.MEMORY_MIB) -> None:
     """Raise HarnessError when the engine's machine has too little memory left for the lab and one server."""
     total = int(client.info()["MemTotal"]) >> 20
     free, kind = _available_mib(total)
-    if free < settings.MEMORY_MIB:
+    if free < needed_mib:
         raise HarnessError(
-            f"the lab with one server needs {settings.MEMORY_MIB} MiB of memory, and the Docker engine's machine has "
+            f"the lab with one server needs {needed_mib} MiB of memory, and the Docker engine's machine has "
             f"{free} MiB {kind}: free some, or use a larger machine"
         )
 

@@ -35,6 +35,7 @@ IMAGES = f"{NAME}-images"
 
 # Measured: 3.3 GiB with nothing running, and 2.3 GiB for a server of the flavor above, emulated.
 MEMORY_MIB = 6 * 1024
+VOLUMES_MIB = 512
 DISK_BUILD_GIB = 12
 DISK_GIB = 5
 
