@@ -10,7 +10,6 @@ from testinfra.host import Host
 
 from harness.engine import engine
 from harness.machine import Machine
-from tests.host.lab_target import LabTarget
 from tests.host.targets import LocalTarget, Target, collect_deployments
 from tests.support.evidence import Evidence
 from tests.support.oci import OciClient
@@ -81,10 +80,17 @@ def state(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield folder
 
 
+def _on_the_lab(keep: str) -> Target:
+    """It needs SSH, which an environment for the local target has not."""
+    from tests.host.lab_target import LabTarget
+
+    return LabTarget(keep)
+
+
 @pytest.fixture(scope="session")
 def target(request: pytest.FixtureRequest, state: Path) -> Iterator[Target]:
     keep = str(request.config.getoption("--keep"))
-    target = LabTarget(keep) if request.config.getoption("--target") == "lab" else LocalTarget(state, keep)
+    target = LocalTarget(state, keep) if request.config.getoption("--target") == "local" else _on_the_lab(keep)
     request.config.stash[TARGET] = target
     try:
         target.start()

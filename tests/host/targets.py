@@ -69,6 +69,9 @@ class Target(Protocol):
     def reached_as(self) -> str:
         """The host in the URLs that it is reached by from here."""
 
+    def start(self) -> None:
+        """Bring it up, with all that it needs."""
+
     def authority(self, inside: int) -> str:
         """Where 443 or 5000 is reached from here, as `host:port`. A reboot may change it."""
 
