@@ -35,8 +35,8 @@ class LabTarget(FrontDoor):
 
     def __init__(self, keep: str = "") -> None:
         self.kept = bool(keep)
-        # sshd, and the DHCP client of systemd-networkd.
-        self.own_sockets = {("tcp", 22), ("udp", 68)}
+        # sshd, the DHCP client of systemd-networkd, and LLMNR of systemd-resolved.
+        self.own_sockets = {("tcp", 22), ("udp", 68), ("tcp", 5355), ("udp", 5355)}
         self.name = keep or f"hosttest-{secrets.token_hex(4)}"
         self.labels = {RUN_LABEL: self.name}
         self._cleanup = ExitStack()
