@@ -175,7 +175,9 @@ class World:
         try:
             cloud.destroy(self.lab.options(self.name), purge=True)
             connection = self.lab.connect()
-            for container in {self.container, f"{self.name}-bucket"} & set(_containers(connection)):
+            # Swift's S3 API keeps the parts of multipart uploads in a container of its own.
+            ours = {self.container, f"{self.name}-bucket", f"{self.name}-bucket+segments"}
+            for container in ours & set(_containers(connection)):
                 for item in connection.object_store.objects(container):
                     connection.object_store.delete_object(item, container=container)
                 connection.object_store.delete_container(container, ignore_missing=True)
