@@ -26,7 +26,7 @@ IMAGE_UNITS = frozenset(
         *("docker.service", "docker.socket", "cloud-init.target", "cloud-final.service"),
         *("basic.target", "local-fs.target", "multi-user.target", "network-online.target", "network.target"),
         *("nss-lookup.target", "paths.target", "shutdown.target", "sysinit.target", "time-sync.target"),
-        *("timers.target", "sockets.target"),
+        *("timers.target", "sockets.target", "umount.target"),
     }
 )
 _REFERENCE = re.compile(
