@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import docker
@@ -14,23 +14,36 @@ from harness.images.own import own_image
 from harness.machine import Machine, MachineSpec
 
 
+@dataclass(frozen=True)
+class Place:
+    """A client's network, where it knows the deployment by name: Docker knows it, `dns` does, or `hosts` says."""
+
+    network: str
+    dns: Sequence[str] = ()
+    hosts: Mapping[str, str] = field(default_factory=dict)
+
+
 def docker_client(
     client: docker.DockerClient,
     name: str,
-    network: str,
+    place: Place,
     labels: Mapping[str, str],
     deployment: Deployment,
     host: str,
     report: Report = silent,
-    dns: Sequence[str] = (),
 ) -> Machine:
     """A machine with Docker that has been configured as `tox -e client-config -- docker` says.
 
-    `host` is the deployment's name on `network`, where it listens on the standard ports, as known to Docker or to the
-    name servers `dns`.
+    `host` is the deployment's name at that place, where it listens on the standard ports.
     """
     spec = MachineSpec(
-        image=own_image(client, "client", report), name=name, labels=labels, network=network, dns=dns, docker=True
+        image=own_image(client, "client", report),
+        name=name,
+        labels=labels,
+        network=place.network,
+        dns=place.dns,
+        hosts=place.hosts,
+        docker=True,
     )
     machine = Machine.boot(client, spec, report)
     machine.wait_for_docker()

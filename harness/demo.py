@@ -10,7 +10,7 @@ import docker
 from rich.table import Table
 
 from harness import local
-from harness.client import docker_client, image_digest, login
+from harness.client import Place, docker_client, image_digest, login
 from harness.deployment import Deployment
 from harness.engine import Report, engine
 from harness.errors import HarnessError
@@ -137,10 +137,8 @@ class _Demo:
         return local.deploy(self.options, read_environment([], parameters), self.report)
 
     def _docker_host(self, which: str, deployment: Deployment) -> Machine:
-        options = self.options
-        return docker_client(
-            self.client, f"{self.name}-{which}", options.network, options.all_labels, deployment, HOST, self.report
-        )
+        name, place = f"{self.name}-{which}", Place(self.options.network)
+        return docker_client(self.client, name, place, self.options.all_labels, deployment, HOST, self.report)
 
     def _blobs(self, host: Machine) -> dict[str, int]:
         """Size of each blob of the image, by digest, from the mirror itself."""

@@ -46,6 +46,7 @@ class MachineSpec:
     ports: {port inside: (address outside, port outside or None for any free one)};
     volumes: {path inside: volume name}; files: {path inside: (content or file here, mode)};
     address: a fixed one on the network; dns: name servers for what the network itself has no name for;
+    hosts: addresses of names that neither knows;
     devices: paths on the engine's machine, the same inside.
     """
 
@@ -63,6 +64,7 @@ class MachineSpec:
     command: Sequence[str] | None = None
     address: str | None = None
     dns: Sequence[str] = ()
+    hosts: Mapping[str, str] = field(default_factory=dict)
     devices: Sequence[str] = ()
     cpu_shares: int | None = None
     systemd: bool = False
@@ -221,6 +223,7 @@ def _create(client: docker.DockerClient, spec: MachineSpec) -> Container:
         "devices": [f"{device}:{device}:rwm" for device in spec.devices],
         "hostname": spec.hostname,
         "dns": list(spec.dns) or None,
+        "extra_hosts": dict(spec.hosts),
         "entrypoint": list(spec.entrypoint) if spec.entrypoint else None,
         "command": list(spec.command) if spec.command else None,
         "cpu_shares": spec.cpu_shares,

@@ -1,4 +1,4 @@
-"""Ports of this machine: is somebody there already?"""
+"""Ports of this machine: is somebody there already, and which one is free."""
 
 import socket
 from collections.abc import Mapping
@@ -16,6 +16,16 @@ def check_ports(address: str, wanted: Mapping[str, int | None]) -> None:
             f"port {ports} on {address} {are} taken: stop what listens there, "
             f"or choose another with {' and '.join(taken)}"
         )
+
+
+def free_port(address: str) -> int:
+    """A TCP port that nobody has at this moment; raises HarnessError when that is no address of this machine."""
+    with socket.socket() as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError as error:
+            raise HarnessError(f"{address} is not an address of this machine: {error.strerror or error}") from error
+        return int(probe.getsockname()[1])
 
 
 def _listening(address: str, port: int) -> bool:

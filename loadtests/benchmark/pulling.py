@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from statistics import median
 
-from harness.client import docker_client
+from harness.client import Place, docker_client
 from harness.machine import Machine
 from harness.options import DEPLOYMENT_LABEL
 from loadtests.benchmark.bench import NAME, Bench
@@ -136,7 +136,7 @@ def measure_docker(bench: Bench, plan: Plan, results: Results) -> None:
     machine = docker_client(
         bench.standin.machine.client,
         f"{name}-docker",
-        f"{name}-net",
+        Place(f"{name}-net"),
         {DEPLOYMENT_LABEL: name},
         bench.mirror.deployment,
         NAME,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from docker.models.containers import Container
@@ -11,7 +12,7 @@ from harness.images.own import own_image
 from harness.machine import Machine
 from harness.transfer import pack
 from harness.waiting import wait_until
-from tests.host.targets import LocalTarget
+from tests.host.targets import Target
 
 _PORT = 9515
 _TRUST = (
@@ -22,17 +23,19 @@ NO_JAVASCRIPT = {"profile.managed_default_content_settings.javascript": 2}
 
 
 class Browser:
-    """A container with chromedriver, on the host's network."""
+    """A container with chromedriver, where the host is known by its name."""
 
-    def __init__(self, target: LocalTarget) -> None:
+    def __init__(self, target: Target) -> None:
         self.container: Container = target.engine.containers.create(
             own_image(target.engine, "browser"),
-            network=target.options.network,
+            network=target.place.network,
+            dns=list(target.place.dns) or None,
+            extra_hosts=dict(target.place.hosts),
             labels=target.labels,
             ports={f"{_PORT}/tcp": ("127.0.0.1", 0)},
             shm_size="512m",
         )
-        self.container.put_archive("/", pack({"/tmp/ca.crt": (target.machine.read(_CA), 0o644)}))
+        self.container.put_archive("/", pack({"/tmp/ca.crt": (Path(target.deployment.ca_file), 0o644)}))
         self.container.start()
         code, said = self.container.exec_run(["sh", "-c", _TRUST])
         assert code == 0, said
@@ -61,9 +64,6 @@ class Browser:
     def remove(self) -> None:
         """Stop and remove it."""
         self.container.remove(force=True, v=True)
-
-
-_CA = "/home/root/registry_certs/ca.crt"
 
 
 def emulate(window: Remote, scheme: str) -> None:

@@ -1,6 +1,6 @@
 """One deployment for the whole suite, removed at the end whatever happens; every test leaves it as it was."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,20 @@ MACHINES = pytest.StashKey[list[str]]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("host", "the host under test")
-    group.addoption("--target", default="local", choices=["local", "lab"], help="where the host runs")
+    group.addoption("--target", default="local", choices=["local", "lab", "cloud"], help="where the host runs")
     group.addoption("--keep", default="", metavar="NAME", help="work on deployment NAME, made if need be, and leave it")
+    cloud = parser.getgroup("cloud", "--target cloud: the OpenStack in --os-cloud or OS_*")
+    cloud.addoption("--os-cloud", metavar="NAME", help="cloud of clouds.yaml")
+    cloud.addoption("--environment", action="append", default=[], metavar="FILE", help="parameters that fit this cloud")
+    cloud.addoption("--ssh-key", metavar="FILE", help="private half of the key pair in server_key")
+    cloud.addoption("--ssh-user", default="debian", metavar="NAME", help="who may log in with it (%(default)s)")
+    cloud.addoption("--here", metavar="ADDRESS", help="address of this machine that servers of the cloud reach")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    missing = [name for name in ("--environment", "--ssh-key", "--here") if not config.getoption(name)]
+    if missing and config.getoption("--target") == "cloud":
+        raise pytest.UsageError(f"--target cloud needs {', '.join(missing)} as well: see pytest tests/host --help")
     config.stash[EVIDENCE] = Evidence("host")
     config.stash[MACHINES] = []
 
@@ -80,17 +89,25 @@ def state(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield folder
 
 
-def _on_the_lab(keep: str) -> Target:
-    """It needs SSH, which an environment for the local target has not."""
-    from tests.host.lab_target import LabTarget
+def _chosen(option: Callable[[str], Any], state: Path) -> Target:
+    """The target that the options name."""
+    kind, keep = option("--target"), option("--keep")
+    if kind == "local":
+        return LocalTarget(state, keep)
+    # It needs SSH, which an environment for the local target has not.
+    from tests.host.stack_targets import CloudTarget, GivenCloud, LabTarget
 
-    return LabTarget(keep)
+    if kind == "lab":
+        return LabTarget(keep)
+    environments, key = [Path(one) for one in option("--environment")], Path(option("--ssh-key"))
+    return CloudTarget(
+        GivenCloud(option("--os-cloud"), environments, key, option("--ssh-user"), option("--here")), keep
+    )
 
 
 @pytest.fixture(scope="session")
 def target(request: pytest.FixtureRequest, state: Path) -> Iterator[Target]:
-    keep = str(request.config.getoption("--keep"))
-    target = LocalTarget(state, keep) if request.config.getoption("--target") == "local" else _on_the_lab(keep)
+    target = _chosen(request.config.getoption, state)
     request.config.stash[TARGET] = target
     try:
         target.start()

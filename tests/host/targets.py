@@ -1,5 +1,5 @@
-"""One class per target: a handle on the booted host and all that differs between targets. The VM of the lab, over SSH,
-is in lab_target.py."""
+"""One class per target: a handle on the booted host and all that differs between targets. Servers of a cloud, over SSH,
+are in stack_targets.py."""
 
 import secrets
 import shutil
@@ -9,10 +9,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+import docker
 from testinfra.host import Host
 
 from harness import local
-from harness.client import docker_client
+from harness.client import Place, docker_client
 from harness.deployment import Deployment
 from harness.engine import engine
 from harness.errors import HarnessError
@@ -57,9 +58,17 @@ class Target(Protocol):
     # Every secret that was given to it or made for it.
     secrets: list[str]
 
+    # The Docker engine here, which the host's clients run on, and what all of this run is labelled with there.
+    engine: docker.DockerClient
+    labels: dict[str, str]
+
+    @property
+    def place(self) -> Place:
+        """Where its clients are."""
+
     @property
     def fqdn(self) -> str:
-        """Its name on the network that its clients are on; there it listens on the standard ports."""
+        """Its name at that place; there it listens on the standard ports."""
 
     @property
     def addresses(self) -> list[str]:
@@ -91,10 +100,10 @@ class Target(Protocol):
         """Wait for its own proof that it works."""
 
     def client(self, name: str) -> Machine:
-        """A fresh Docker host on its network, configured for it."""
+        """A fresh Docker host at that place, configured for it."""
 
-    def metadata_server(self) -> AbstractContextManager[str]:
-        """A web server at the metadata address of the host's network; gives the server's other address."""
+    def metadata_server(self) -> AbstractContextManager[None]:
+        """With a web server at the metadata address of the host's network."""
 
     def collect(self, folder: Path) -> None:
         """Keep the evidence: journal, cloud-init's logs, the containers' logs."""
@@ -103,17 +112,37 @@ class Target(Protocol):
         """Remove all of it; raises when something is left."""
 
 
-class FrontDoor(ABC):
+class AnyTarget(ABC):
     """What is the same on every target: the clients of the host's two ports, its own proof that it works."""
 
     host: Host
     deployment: Deployment
+    engine: docker.DockerClient
+    labels: dict[str, str]
     ready_s: float = 120
     hint: str = ""
 
     @abstractmethod
     def authority(self, inside: int) -> str:
         """Where 443 or 5000 is reached from here, as `host:port`."""
+
+    @property
+    @abstractmethod
+    def place(self) -> Place:
+        """Where its clients are."""
+
+    @property
+    @abstractmethod
+    def fqdn(self) -> str:
+        """Its name at that place; there it listens on the standard ports."""
+
+    def client(self, name: str) -> Machine:
+        """A fresh Docker host at that place, configured for it."""
+        name = f"{self.labels[RUN_LABEL]}-{name}"
+        old = Machine.find(self.engine, name)
+        if old is not None:
+            old.remove()
+        return docker_client(self.engine, name, self.place, self.labels, self.deployment, self.fqdn)
 
     def mirror(self) -> OciClient:
         """A client of the mirror, verifying its certificate."""
@@ -136,7 +165,7 @@ class FrontDoor(ABC):
         return None if state == "active" else state or "systemd does not answer"
 
 
-class LocalTarget(FrontDoor):
+class LocalTarget(AnyTarget):
     """The host in a container on the Docker engine here, with an upstream of the project's own."""
 
     def __init__(self, state: Path, keep: str = "") -> None:
@@ -147,7 +176,6 @@ class LocalTarget(FrontDoor):
         self.labels = {RUN_LABEL: run}
         self.engine = engine()
         self.options = LocalOptions(name=run, mirror_port=None, registry_port=None, labels=self.labels)
-        self.machines: list[Machine] = []
 
     def start(self) -> None:
         """Bring it up, upstream first."""
@@ -166,8 +194,13 @@ class LocalTarget(FrontDoor):
         self.secrets = [self.deployment.password, *hidden_values()]
 
     @property
+    def place(self) -> Place:
+        """Where its clients are."""
+        return Place(self.options.network)
+
+    @property
     def fqdn(self) -> str:
-        """Its name on the network that its clients are on; there it listens on the standard ports."""
+        """Its name at that place; there it listens on the standard ports."""
         return f"{HOST_NAME}.{DOMAIN}"
 
     @property
@@ -193,19 +226,9 @@ class LocalTarget(FrontDoor):
         self.machine.restart()
         self.wait_until_ready()
 
-    def client(self, name: str) -> Machine:
-        """A fresh Docker host on its network, configured for it."""
-        name = f"{self.options.name}-{name}"
-        old = Machine.find(self.engine, name)
-        if old is not None:
-            old.remove()
-        machine = docker_client(self.engine, name, self.options.network, self.labels, self.deployment, self.fqdn)
-        self.machines.append(machine)
-        return machine
-
     @contextmanager
-    def metadata_server(self) -> Iterator[str]:
-        """A web server on the host's network that has the metadata address as well as its own."""
+    def metadata_server(self) -> Iterator[None]:
+        """With a web server on the host's network that has the metadata address as well as its own."""
         script = f"ip address add {METADATA}/32 dev eth0 && exec python3 -u -m http.server 80"
         image = str(self.machine.container.attrs["Config"]["Image"])
         server = self.engine.containers.run(
@@ -220,19 +243,17 @@ class LocalTarget(FrontDoor):
         )
         try:
             self.host.check_output(f"ip route replace {METADATA}/32 dev eth0")
-            yield Machine(self.engine, server).address
+            yield
         finally:
             self.host.run(f"ip route delete {METADATA}/32 dev eth0")
             server.remove(force=True, v=True)
 
     def collect(self, folder: Path) -> None:
         """Keep the evidence: of the host, of clients and upstream."""
-        for container in self.engine.containers.list(all=True, filters=self._ours):
-            if container.name == self.options.name:
-                Machine(self.engine, container).collect(folder)
-                continue
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{container.name}.log").write_bytes(bytes(container.logs(tail=2000)))
+        host = Machine.find(self.engine, self.options.name)
+        if host is not None:
+            host.collect(folder)
+        collect_logs(self.engine, self._ours["label"], folder, but=self.options.name)
 
     def remove(self) -> None:
         """Remove all of it; raises when something is left."""
@@ -250,6 +271,14 @@ class LocalTarget(FrontDoor):
     @property
     def _ours(self) -> dict[str, Any]:
         return {"label": f"{RUN_LABEL}={self.options.name}"}
+
+
+def collect_logs(client: docker.DockerClient, label: str, folder: Path, but: str = "") -> None:
+    """What the containers with that label have written, a file each; `but` names one that is left out."""
+    for container in client.containers.list(all=True, filters={"label": label}):
+        if container.name != but:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{container.name}.log").write_bytes(bytes(container.logs(tail=2000)))
 
 
 def collect_deployments(state: Path, folder: Path) -> None:

@@ -20,7 +20,7 @@ EXPRESSIONS = {name: unconditional(expression) for name, expression in alerts().
 @pytest.fixture(scope="module")
 def prometheus(target: Target, quick_metrics: None) -> Iterator[Prometheus]:
     if not isinstance(target, LocalTarget):
-        pytest.skip("Prometheus joins the network of the host's container, which a server of the lab has not")
+        pytest.skip("Prometheus joins the network of the host's container, which a server of a cloud has not")
     prometheus = Prometheus(target)
     try:
         wait_until(prometheus.ready, 60, "Prometheus to scrape the host")

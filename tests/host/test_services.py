@@ -9,6 +9,7 @@ from testinfra.host import Host
 
 from harness.replacement import UNITS
 from tests.host.journal import journal
+from tests.host.sockets import listening
 from tests.host.targets import Target
 from tests.support.oci import OciClient
 from tests.support.upstream import Upstream
@@ -100,13 +101,7 @@ def test_only_the_edge_publishes_ports(host: Host) -> None:
 
 
 def test_listening_ports_are_exactly_those_expected(host: Host, target: Target) -> None:
-    listening = set()
-    for line in host.check_output("ss -H -lntu").splitlines():
-        protocol, _state, _received, _sent, local, *_peer = line.split()
-        address, port = local.rsplit(":", 1)
-        if not address.startswith(("127.", "[::1]")):
-            listening.add((protocol, int(port)))
-    assert listening == {("tcp", 443), ("tcp", 5000)} | target.own_sockets
+    assert listening(host) == {("tcp", 443), ("tcp", 5000)} | target.own_sockets
 
 
 def test_units_are_enabled_and_active(host: Host) -> None:

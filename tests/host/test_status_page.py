@@ -12,7 +12,7 @@ from testinfra.host import Host
 from harness.clientconfig import CLIENTS, client_configuration
 from harness.waiting import wait_until
 from tests.host.browser import NO_JAVASCRIPT, Browser, complaints, emulate
-from tests.host.targets import LocalTarget, Target
+from tests.host.targets import Target
 from tests.host.waits import wait_until_working
 from tests.support.oci import OciClient
 from tests.support.upstream import Upstream
@@ -24,8 +24,6 @@ MAX_BYTES = 10_000
 
 @pytest.fixture(scope="module")
 def browser(target: Target) -> Iterator[Browser]:
-    if not isinstance(target, LocalTarget):
-        pytest.skip("the browser joins the network of the host's container, which a server of the lab has not")
     browser = Browser(target)
     try:
         yield browser

@@ -10,7 +10,7 @@ import pytest
 from testinfra.host import Host
 
 from harness import local
-from harness.client import configure, docker_client
+from harness.client import Place, configure, docker_client
 from harness.deployment import Deployment
 from harness.engine import engine
 from harness.hot.environment import read_environment
@@ -85,7 +85,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         }
         given = read_environment([], [f"{name}={value}" for name, value in parameters.items()])
         deployment = local.deploy(options, given)
-        client = docker_client(engine(), f"{run}-client", network, labels, deployment, FQDN)
+        client = docker_client(engine(), f"{run}-client", Place(network), labels, deployment, FQDN)
         for kind in ("containerd", "podman"):
             configure(client, kind, deployment, FQDN)
         client.put(f"{BUILD}/Dockerfile", DOCKERFILE)

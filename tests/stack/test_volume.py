@@ -42,7 +42,7 @@ class VolumeWorld:
     @property
     def host(self) -> Host:
         """Its server, over SSH."""
-        return ssh_host(self.address, self.world.lab.ssh_key)
+        return ssh_host(self.address, self.world.lab.ssh_key, self.world.lab.ssh_user)
 
     def client(self, ca: str, port: int) -> OciClient:
         """Of one of its ports, logged in where that is asked, trusting one CA."""

@@ -96,7 +96,7 @@ class World:
     @property
     def host(self) -> Host:
         """Its server, over SSH."""
-        return ssh_host(self.deployment.address, self.lab.ssh_key)
+        return ssh_host(self.deployment.address, self.lab.ssh_key, self.lab.ssh_user)
 
     def mirror(self) -> OciClient:
         """A client of the mirror at the floating IP, verifying its certificate by the CA in the output."""

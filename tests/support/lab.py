@@ -48,6 +48,11 @@ class UsedLab:
         return self.folder / credentials.SSH_KEY
 
     @property
+    def ssh_user(self) -> str:
+        """Who may log in with it."""
+        return settings.SSH_USER
+
+    @property
     def machine(self) -> Machine:
         """The machine that it all runs in."""
         found = Machine.find(self.client, settings.NAME)

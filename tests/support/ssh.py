@@ -9,10 +9,7 @@ import paramiko
 from testinfra.backend.paramiko import ParamikoBackend
 from testinfra.host import Host
 
-from harness.lab.settings import SSH_USER
-
-# Host keys are made at a server's first boot, so there is nothing to compare them with.
-_CONFIG = "Host *\n  StrictHostKeyChecking no\n"
+_CONFIG = Path(__file__).with_name("ssh_config")
 _TIMEOUT_S = 30
 _KEEPALIVE_S = 5
 
@@ -31,13 +28,11 @@ class _Backend(ParamikoBackend):  # type: ignore[misc]
         return client
 
 
-def ssh_host(address: str, key: Path) -> Host:
+def ssh_host(address: str, key: Path, user: str) -> Host:
     """A handle on the server; it connects with its first command, and again after a `forget_connection`."""
-    config = key.with_name("ssh_config")
-    config.write_text(_CONFIG)
     return Host(
         _Backend(
-            f"{SSH_USER}@{address}", ssh_config=str(config), ssh_identity_file=str(key), timeout=_TIMEOUT_S, sudo=True
+            f"{user}@{address}", ssh_config=str(_CONFIG), ssh_identity_file=str(key), timeout=_TIMEOUT_S, sudo=True
         )
     )
 

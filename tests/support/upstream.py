@@ -23,6 +23,7 @@ from docker.models.networks import Network
 
 from harness.images.service import service_image
 from harness.machine import PROJECT, PROJECT_LABEL, Machine, MachineSpec
+from harness.ports import free_port
 from harness.waiting import wait_until
 from tests.support.certificates import Pair, certificate_at
 from tests.support.oci import ImageRef, Layer, OciClient
@@ -41,8 +42,8 @@ PULLS_LEFT, PULLS = 76, 100
 _RATE_LIMIT = f"{{RateLimit-Limit: ['{PULLS};w=21600'], RateLimit-Remaining: ['{PULLS_LEFT};w=21600']}}"
 _DATA = "/var/lib/registry"
 _CERTIFICATE, _KEY = "/etc/upstream/server.crt", "/etc/upstream/server.key"
-# Of the container that has it, so that an upstream can be found again.
-_ALIAS_LABEL = "org.registry-stack.upstream"
+# Of the container that has it, so that an upstream can be found again: where the mirror reaches it.
+_AUTHORITY_LABEL = "org.registry-stack.upstream"
 _DEADLINE_S = 30
 _REQUEST = re.compile(r'"(?P<method>[A-Z]+) (?P<path>/v2/\S*) HTTP/[0-9.]+" (?P<status>\d+)')
 
@@ -72,7 +73,7 @@ class Upstream:
     ) -> None:
         self._store, self._front, self._tokens, self._volume = store, front, tokens, volume
         self._limiter: Machine | None = None
-        self.authority = f"{front.container.labels[_ALIAS_LABEL]}:5000"
+        self.authority: str = front.container.labels[_AUTHORITY_LABEL]
         self.url = f"{scheme}://{self.authority}"
 
     @classmethod
@@ -86,11 +87,13 @@ class Upstream:
         auth: Auth = "none",
         auth_name: str = AUTH_NAME,
         alias: str = NAME,
+        published: str = "",
         tls: Pair | None = None,
     ) -> "Upstream":
         """Start one on a network that exists; `name` is what its containers' names start with.
 
         `alias` is its own name on the network, `auth_name` the one of its token service; with `tls` it speaks HTTPS.
+        `published` is an address of this machine, for a mirror that is not on the network but reaches that.
         """
         name = name or f"{network}-upstream"
         image, volume = service_image(client, IMAGE, "registry"), f"{name}-data"
@@ -102,6 +105,7 @@ class Upstream:
         if tls is not None:
             environment |= {"REGISTRY_HTTP_TLS_CERTIFICATE": _CERTIFICATE, "REGISTRY_HTTP_TLS_KEY": _KEY}
             files |= {_CERTIFICATE: (tls.certificate, 0o644), _KEY: (tls.key, 0o644)}
+        port = free_port(published) if published else None
         store = Machine.boot(
             client,
             MachineSpec(
@@ -118,10 +122,10 @@ class Upstream:
             MachineSpec(
                 image=image,
                 name=name,
-                labels={**labels, _ALIAS_LABEL: alias},
+                labels={**labels, _AUTHORITY_LABEL: f"{published}:{port}" if published else f"{alias}:5000"},
                 network=network,
                 aliases=(alias,),
-                ports={5000: ("127.0.0.1", None)},
+                ports={5000: (published or "127.0.0.1", port)},
                 volumes={_DATA: volume},
                 environment=environment,
                 files=files,
@@ -196,6 +200,7 @@ class Upstream:
     def limit(self) -> None:
         """As one that limits the rate: 429 to everything, under its name and at its port."""
         client, front = self._store.client, self._front
+        host, _colon, port = self.authority.rpartition(":")
         networks = front.container.attrs["NetworkSettings"]["Networks"]
         self.stop()
         (network,) = networks
@@ -206,7 +211,8 @@ class Upstream:
                 name=f"{front.name}-limiter",
                 labels={**front.container.labels},
                 network=network,
-                aliases=(self.authority.rpartition(":")[0],),
+                aliases=(host,),
+                ports={5000: (host, int(port))} if _published_on(front) == host else {},
                 files={"/etc/nginx/conf.d/default.conf": (_LIMITER.encode(), 0o644)},
             ),
         )
@@ -233,13 +239,19 @@ class Upstream:
 
 def _status(machine: Machine) -> str | None:
     """A probe: the registry answers, if only to ask for a login."""
-    here = f"127.0.0.1:{machine.port(5000)}"
+    here = f"{_published_on(machine)}:{machine.port(5000)}"
     if "REGISTRY_HTTP_TLS_KEY" in str(machine.container.attrs["Config"]["Env"]):
         # Whoever trusts its CA will verify it.
         certificate_at(here)
         return None
     code = requests.get(f"http://{here}/v2/", timeout=5).status_code
     return None if code in (200, 401) else f"HTTP {code}"
+
+
+def _published_on(machine: Machine) -> str:
+    """The address here."""
+    (binding,) = machine.container.attrs["HostConfig"]["PortBindings"]["5000/tcp"]
+    return str(binding["HostIp"])
 
 
 def _settings(
