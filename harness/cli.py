@@ -1,5 +1,6 @@
 """The commands: `python -m harness …`, and a tox env each."""
 
+import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -7,7 +8,9 @@ from typing import Annotated
 
 import typer
 from docker.errors import DockerException
+from heatclient.exc import BaseException as HeatException
 from keystoneauth1.exceptions import ClientException
+from openstack.exceptions import SDKException
 from rich.table import Table
 
 from harness import local
@@ -15,10 +18,11 @@ from harness.clientconfig import CLIENTS, client_configuration
 from harness.cloud import target as cloud
 from harness.cloud.preflight import require
 from harness.console import err, fail, out, progress, warn
-from harness.deployment import DEFAULT_NAME, Deployment, current
+from harness.deployment import DEFAULT_NAME, Deployment, State, current
 from harness.engine import engine
 from harness.errors import HarnessError
 from harness.hot.environment import read_environment
+from harness.lab import settings as lab_settings
 from harness.lab.commands import app as lab_app
 from harness.options import LocalOptions
 from harness.status import Status, status_of
@@ -33,7 +37,16 @@ app = typer.Typer(
 app.add_typer(lab_app, name="lab")
 
 
-Name = Annotated[str, typer.Option("--name", help="Name of the deployment, as a stack's name.")]
+def _usable(name: str) -> str:
+    """A name that Heat, Docker and the folder of what is remembered all take."""
+    if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_.-]*", name):
+        raise typer.BadParameter(f'"{name}" is not a letter, then letters, digits, "_", "." or "-"')
+    if name == lab_settings.state().name:
+        raise typer.BadParameter(f'"{name}" is the name of the lab itself')
+    return name
+
+
+Name = Annotated[str, typer.Option("--name", callback=_usable, help="Name of the deployment, as a stack's name.")]
 Environments = Annotated[
     list[Path] | None,
     typer.Option("-e", "--environment", metavar="ENVIRONMENT", help="Environment file; the last one wins."),
@@ -156,6 +169,7 @@ def destroy(
 ) -> None:
     """Remove a deployment, after saying what goes and asking."""
     chosen = chosen_target(target, os_cloud, name)
+    refuse_other_target(name, chosen)
     if chosen is Target.local:
         _destroy_local(name, keep_data, yes)
         return
@@ -208,6 +222,9 @@ _CAUSES: dict[type[Exception], str] = {
     HarnessError: "",
     DockerException: "the Docker engine does not do its part: ",
     ClientException: "the cloud does not do its part: ",
+    SDKException: "the cloud does not do its part: ",
+    HeatException: "the cloud does not do its part: ",
+    OSError: "",
 }
 
 
@@ -239,6 +256,8 @@ def _destroy_local(name: str, keep_data: bool, yes: bool) -> None:
     parts = local.parts(engine(), name)
     if not parts:
         out.print(f'nothing is deployed under the name "{name}"', markup=False)
+        if not keep_data:
+            State(name).remove()
         return
     going = [part for part in parts if not (keep_data and part.startswith("volume "))]
     out.print("This deletes:", *(f"  {part}" for part in going), sep="\n", markup=False)

@@ -25,7 +25,8 @@ class Deployment:
     """A registry and mirror that was reached: URLs without a final slash, absolute paths of files here.
 
     `address` is where their names lead, for when they do not resolve here. `upstreams` are the registries that are
-    mirrored besides the first, by name.
+    mirrored besides the first, by name. On a cloud, `cloud` is its name in clouds.yaml, if it was named, and `project`
+    the id of the project in it.
     """
 
     target: str
@@ -38,6 +39,8 @@ class Deployment:
     warning: str = ""
     address: str = ""
     upstreams: Mapping[str, str] = field(default_factory=dict)
+    cloud: str = ""
+    project: str = ""
 
     def as_json(self) -> str:
         """One JSON object; the password itself is in `password_file` only."""
@@ -110,3 +113,13 @@ def current(name: str = DEFAULT_NAME) -> Deployment:
     if found is None:
         raise HarnessError(f'nothing is deployed under the name "{name}": run `tox -e deploy`')
     return found
+
+
+def forget_all(target: str) -> list[str]:
+    """Forget the deployments on a target that is gone, with all that was in it; return their names."""
+    folders = [path for path in state_root().iterdir() if path.is_dir()] if state_root().exists() else []
+    known = {path.name: State(path.name) for path in sorted(folders)}
+    gone = [name for name, state in known.items() if (found := state.load()) is not None and found.target == target]
+    for name in gone:
+        known[name].remove()
+    return gone

@@ -4,6 +4,7 @@ Nothing is mounted from this file system, so that all of it works on a remote en
 over before the first start.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,15 +168,16 @@ class Machine:
         return wait_until(self._docker_status, deadline_s, f"the Docker engine in {self.name}", log=self.logs)
 
     def collect(self, folder: Path) -> None:
-        """Write journal, cloud-init's logs and the inner containers' state and logs into `folder`."""
+        """Write journal, cloud-init's logs and the inner containers' state and logs, as can be had, into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "console.log").write_text(self.logs())
         if not self.running:
             return
         for name, command in _EVIDENCE.items():
-            result = self.exec(command, check=False, timeout=30)
-            if result.raw:
-                (folder / name).write_bytes(result.raw)
+            with contextlib.suppress(HarnessError):
+                result = self.exec(command, check=False, timeout=30)
+                if result.raw:
+                    (folder / name).write_bytes(result.raw)
 
     def restart(self) -> None:
         """Reboot: orderly stop, then start with the same disk and volumes."""

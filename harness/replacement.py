@@ -4,6 +4,7 @@ import contextlib
 import json
 
 import docker
+from docker.errors import DockerException
 
 from harness.deployment import State
 from harness.engine import Report, silent
@@ -66,9 +67,7 @@ def _undo(
     failed = Machine.find(client, options.name)
     # Interrupted while it was being stopped, the old host still has its name.
     if failed is not None and (old is None or failed.container.id != old.container.id):
-        logs = State(options.name).folder / "failed"
-        failed.collect(logs)
-        error.add_note(f"its logs are in {logs}")
+        _keep_logs(failed, options.name, error)
         if options.keep_on_failure:
             error.add_note(f"it was kept: docker exec -it {options.name} bash")
             return
@@ -84,6 +83,17 @@ def _undo(
             error.add_note("the host that was there before is back")
     elif fresh:
         remove_labelled(client, f"{DEPLOYMENT_LABEL}={options.name}")
+
+
+def _keep_logs(failed: Machine, name: str, error: BaseException) -> None:
+    """Whatever prevents that does not prevent the old host's return."""
+    logs = State(name).folder / "failed"
+    try:
+        failed.collect(logs)
+    except (DockerException, OSError, HarnessError) as trouble:
+        error.add_note(f"its logs could not be kept: {trouble}")
+    else:
+        error.add_note(f"its logs are in {logs}")
 
 
 def wait_until_ready(machine: Machine, report: Report) -> None:

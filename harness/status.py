@@ -1,17 +1,19 @@
 """How a deployment is doing: of a local one its units and what they use, of a cloud's whether it answers."""
 
 import json
+import ssl
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from harness.deployment import Deployment
 from harness.errors import HarnessError
-from harness.frontdoor import answer
+from harness.frontdoor import answer, of_another_ca
 from harness.local import find_host
 from harness.machine import Machine
 from harness.replacement import UNITS
 
 _MIB = 1 << 20
+_ACTIVE, _OWN_CERTIFICATE = "active", "active, with a certificate of another CA than the stack's"
 _SIZES = {"B": 1, "KiB": 1 << 10, "MiB": _MIB, "GiB": 1 << 30}
 
 
@@ -39,7 +41,7 @@ class Status:
     @property
     def healthy(self) -> bool:
         """Whether every service is active."""
-        return all(service.state == "active" for service in self.services)
+        return all(service.state in (_ACTIVE, _OWN_CERTIFICATE) for service in self.services)
 
     def as_json(self) -> str:
         """One object: the deployment's fields, `services`, `memory_mib`, `healthy`."""
@@ -78,11 +80,17 @@ def _remote(deployment: Deployment) -> list[Service]:
 
 def _answer(deployment: Deployment, url: str, wanted: int) -> str:
     """`active`, or what came instead of the wanted status."""
+    state = _ACTIVE
     try:
-        code = answer(deployment, url)
+        try:
+            code = answer(deployment, url)
+        except ssl.SSLCertVerificationError as error:
+            if not of_another_ca(error):
+                raise
+            state, code = _OWN_CERTIFICATE, answer(deployment, url, verify=False)
     except OSError as error:
         return f"cannot be reached: {error}"
-    return "active" if code == wanted else f"answers HTTP {code}"
+    return state if code == wanted else f"answers HTTP {code}"
 
 
 def _memory(host: Machine) -> dict[str, float]:

@@ -16,7 +16,7 @@ class Target(StrEnum):
     """Where to deploy."""
 
     local = "local"
-    lab = "lab"
+    lab = lab.TARGET
     cloud = "cloud"
 
 
@@ -35,15 +35,21 @@ def refuse_other_target(name: str, chosen: Target) -> None:
     found = State(name).load()
     if found is not None and found.target != chosen.value:
         raise HarnessError(
-            f'"{name}" is deployed on the target {found.target}: destroy that first, or use another --name'
+            f'"{name}" is deployed on the target {found.target}: '
+            f"go on with --target {found.target}, or use another --name"
         )
 
 
 def cloud_options(target: Target, os_cloud: str | None, name: str, **more: Any) -> CloudOptions:
-    """The options of a cloud or of the lab, whose clouds.yaml lies with the lab's own state."""
+    """The options of a cloud or of the lab, whose clouds.yaml lies with the lab's own state.
+
+    What is deployed on a cloud is looked for there, unless another is named.
+    """
     if target is Target.lab:
         return CloudOptions(cloud=lab.CLOUD, clouds_file=lab_clouds_file(), name=name, target=target.value, **more)
-    return CloudOptions(cloud=os_cloud, name=name, target=target.value, **more)
+    found = State(name).load()
+    named = os_cloud or (found.cloud if found else "") or None
+    return CloudOptions(cloud=named, name=name, target=target.value, **more)
 
 
 def lab_clouds_file() -> Path:

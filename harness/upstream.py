@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import docker
 
 from harness.engine import Report, silent
+from harness.errors import HarnessError
 from harness.images.own import own_image
 from harness.images.service import service_image
 from harness.machine import Machine, MachineSpec
@@ -67,10 +68,14 @@ def fill(client: docker.DockerClient, machine: Machine, image: str, repository: 
     target = f"127.0.0.1:{machine.port(PORT)}/{repository}"
     client.images.get(image).tag(target, tag)
     try:
-        lines = client.images.push(target, tag, stream=True, decode=True)
-        digests = [line["aux"]["Digest"] for line in lines if "aux" in line and "Digest" in line["aux"]]
+        lines = list(client.images.push(target, tag, stream=True, decode=True))
     finally:
         client.images.remove(f"{target}:{tag}", force=True)
+    digests = [line["aux"]["Digest"] for line in lines if "Digest" in line.get("aux", {})]
+    if not digests:
+        # The engine says so in the answer, not by its status.
+        reasons = [str(line["error"]) for line in lines if "error" in line] or ["no digest came back"]
+        raise HarnessError(f"{image} cannot be pushed to {machine.name}: {reasons[-1]}")
     return str(digests[-1])
 
 

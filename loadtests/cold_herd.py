@@ -14,6 +14,7 @@ import gevent
 from gevent.event import Event
 from locust import FastHttpUser, events, task
 
+from harness.errors import HarnessError
 from loadtests.support.images import Recipe
 from loadtests.support.limits import FAILURES, Limit
 from loadtests.support.scenario import Scenario
@@ -35,12 +36,20 @@ HERD = Limit("min-herd", 1, "clients served at once", lambda run: run.fact("herd
 
 def recipes(options: argparse.Namespace) -> list[Recipe]:
     """One image for the one client, one for each herd: the same size, no common layer."""
+    if options.rounds < 1:
+        raise HarnessError(f"--rounds {options.rounds}: at least one")
     layers = tuple(options.image_mb * share for share in (0.5, 0.3, 0.15, 0.05))
     return [Recipe(f"library/herd-{number}", "1", layers) for number in range(options.rounds + 1)]
 
 
 scenario = Scenario(
-    "cold_herd", __doc__, [UPSTREAM_BYTES, SLOWEST, HERD, FAILURES], where="own", recipes=recipes, warm=False
+    "cold_herd",
+    __doc__,
+    [UPSTREAM_BYTES, SLOWEST, HERD, FAILURES],
+    where="own",
+    recipes=recipes,
+    warm=False,
+    least_images=2,
 )
 _go, _done = Event(), Event()
 _left: list[int] = []
@@ -60,7 +69,16 @@ def _drive(**_event: Any) -> None:
 
 
 def _rounds() -> None:
-    """One client alone, then the herds, then the end."""
+    """One client alone, then the herds, then the end, whatever happens."""
+    try:
+        _measure()
+    except HarnessError as error:
+        scenario.record.fail(time.monotonic(), "operator", str(error))
+    finally:
+        scenario.quit()
+
+
+def _measure() -> None:
     standin, herd = scenario.mirror.standin, scenario.users
     if standin and scenario.options.link_mbits:
         standin.limit(scenario.options.link_mbits)
@@ -72,7 +90,6 @@ def _rounds() -> None:
     ratios = [ratio for _seconds, ratio in found if ratio is not None]
     if ratios:
         scenario.facts["upstream ratio"] = max(ratios)
-    scenario.quit()
 
 
 def _round(image: str, clients: int) -> tuple[float, float | None]:
@@ -120,11 +137,13 @@ class Puller(FastHttpUser):
             gevent.sleep(0.05)
             return
         repo, _colon, tag = self.image.rpartition(":")
-        self.registry.pull(repo, tag)
-        _running.remove(self)
-        if not _running and not _left[0]:
-            _go.clear()
-            _done.set()
+        try:
+            self.registry.pull(repo, tag)
+        finally:
+            _running.remove(self)
+            if not _running and not _left[0]:
+                _go.clear()
+                _done.set()
 
     def _enlist(self) -> bool:
         _left[0] -= 1

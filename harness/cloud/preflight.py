@@ -45,6 +45,8 @@ def _ask(check: Check, connection: Connection, values: Mapping[str, Any]) -> str
     """A service that is not there or fails is an objection like any other."""
     try:
         return check(connection, values)
+    except HarnessError as error:
+        return str(error)
     except (SDKException, ClientException) as error:
         return f"{check.__name__.strip('_')}: the cloud does not answer this question: {error}"
 
@@ -137,7 +139,10 @@ def _s3(_connection: Connection, values: Mapping[str, Any]) -> str | None:
 @contextmanager
 def trusted(values: Mapping[str, Any]) -> Iterator[str | bool]:
     """A requests `verify`: with extra_ca, a file of the usual CA certificates and those."""
-    extra = base64.b64decode(values["extra_ca"]).strip()
+    try:
+        extra = base64.b64decode(values["extra_ca"], validate=True).strip()
+    except ValueError as error:
+        raise HarnessError(f"extra_ca: not base64: {error} (base64 -w0 FILE)") from error
     if not extra:
         yield True
         return

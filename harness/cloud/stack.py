@@ -1,5 +1,6 @@
 """A stack: created, updated, watched and deleted through python-heatclient, with a deadline on every wait."""
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -108,9 +109,12 @@ class Stack:
             self._call(
                 lambda: self.heat.stacks.update(self.name, timeout_mins=_minutes(deadline_s), **request.fields())
             )
-        except HarnessError:
+        except BaseException:
+            # Also interrupted: or the next update replaces it, and what depends on it, without a word. An update that
+            # Heat has begun all the same is not disturbed, as Heat refuses this then.
             if replaced:
-                self.heat.resources.mark_unhealthy(self.name, replaced, False, "it stays")
+                with contextlib.suppress(HTTPException, ConnectFailure):
+                    self.heat.resources.mark_unhealthy(self.name, replaced, False, "it stays")
             raise
         self.wait(deadline_s, report, marker)
 
@@ -138,6 +142,10 @@ class Stack:
                     return
             except ConnectFailure as error:
                 report(f"asking again: {error}")
+            except HTTPException as error:
+                if error.code < 500:
+                    raise HarnessError(f"Heat does not tell of stack {self.name}: {_words(error)}") from error
+                report(f"asking again: {_words(error)}")
             if time.monotonic() - started > deadline_s:
                 raise HarnessError(f"stack {self.name} is still {status} after {deadline_s:g} s")
             time.sleep(POLL_S)
@@ -169,6 +177,13 @@ class Stack:
             return self.heat.resources.get(self.name, name).physical_resource_id or None
         except HTTPNotFound:
             return None
+
+    def unhealthy(self, resource: str) -> bool:
+        """Whether the next update replaces it, as somebody has said so."""
+        try:
+            return str(self.heat.resources.get(self.name, resource).resource_status) == "CHECK_FAILED"
+        except HTTPNotFound:
+            return False
 
     def _report_events(self, marker: str | None, report: Report) -> str | None:
         arguments = {"marker": marker} if marker else {}

@@ -16,13 +16,15 @@ from harness.cloud.stack import MARGIN_S, Request, Stack
 from harness.deployment import DEFAULT_NAME, Deployment, State, parse_upstreams
 from harness.engine import Report, silent
 from harness.errors import HarnessError
-from harness.frontdoor import answer
+from harness.frontdoor import answer, of_another_ca
 from harness.hot.environment import read_environment
 from harness.hot.parameters import resolve_parameters
 from harness.hot.template import load_template
 from harness.local import TEMPLATE
 
 CONSOLE_LINES = 30
+# The resource that a server signals to, and that it is replaced with.
+_HANDLE = "ready_handle"
 Ask = Callable[[str], bool]
 
 
@@ -62,6 +64,7 @@ def deploy(options: CloudOptions, report: Report = silent) -> Deployment:
     """
     values, given = _values(options)
     connection = connect(options.cloud, options.clouds_file)
+    _refuse_other_project(connection, options.name)
     stack = Stack(heat(connection), options.name)
     tag = server_tag(load_template(TEMPLATE), values, options.name)
     request = Request.read(options.name, TEMPLATE, options.environments, given, [tag])
@@ -71,9 +74,10 @@ def deploy(options: CloudOptions, report: Report = silent) -> Deployment:
     require(preflight(connection, values, new=found is None))
     if found is None:
         _create(job)
+        new_server = True
     else:
-        _update(job, found)
-    return _remember(stack, options)
+        new_server = _update(job, found)
+    return _remember(job, new_server)
 
 
 def doctor(options: CloudOptions) -> list[str]:
@@ -85,18 +89,31 @@ def doctor(options: CloudOptions) -> list[str]:
 
 
 def destroy(options: CloudOptions, purge: bool = False, report: Report = silent) -> bool:
-    """Delete the stack; with `purge` also the pushed images. Returns whether there was one."""
+    """Delete the stack; with `purge` first the pushed images. Returns whether there was one."""
     connection = connect(options.cloud, options.clouds_file)
+    _refuse_other_project(connection, options.name)
     stack = Stack(heat(connection), options.name)
     found = stack.get()
     if found is not None:
-        in_swift = found.parameters["storage_driver"] == "swift"
-        container = found.parameters["swift_container"] if purge and in_swift else ""
+        if purge:
+            # While the stack is there to say where they are: what fails can be tried again.
+            _purge(connection, found.parameters, report)
         stack.delete(report)
-        if container:
-            _purge(connection, container, report)
+    elif purge:
+        report("not purged: only the stack knew where its images are (openstack container delete --recursive NAME)")
     State(options.name).remove()
     return found is not None
+
+
+def _refuse_other_project(connection: Connection, name: str) -> None:
+    """Raise HarnessError when what is deployed under that name is not in the project that was connected to."""
+    found = State(name).load()
+    if found is not None and found.project and found.project != connection.current_project_id:
+        where = f'cloud "{found.cloud}"' if found.cloud else "another cloud"
+        raise HarnessError(
+            f'"{name}" is deployed in another project ({where}, project {found.project}): '
+            "name that cloud with --os-cloud, or use another --name"
+        )
 
 
 def _values(options: CloudOptions) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -144,15 +161,17 @@ def _create(job: _Job) -> None:
         raise
 
 
-def _update(job: _Job, found: Any) -> None:
-    """Say what changes, ask when the server is replaced, and apply."""
+def _update(job: _Job, found: Any) -> bool:
+    """Say what changes, ask when the server is replaced, and apply. Returns whether there is a new server."""
     stack, request, template = job.stack, job.request, load_template(TEMPLATE)
     if stack.made_from(request):
         job.report(f"stack {stack.name} is there, with these parameters")
-        return
+        return False
     for name, change in changed_parameters(template, found.parameters, job.values).items():
         job.report(f"{name}: {change}")
     reasons = replacement_reasons(template, found, stack.files(), job.values)
+    if stack.unhealthy(_HANDLE):
+        reasons.append(f"the resource {_HANDLE} is marked unhealthy")
     if reasons and not job.options.ask(
         f"The server is replaced, for: {', '.join(reasons)}. The cache on its disk is lost; a cache volume and the "
         "images in Swift stay."
@@ -163,10 +182,11 @@ def _update(job: _Job, found: Any) -> None:
         request = request.with_parameter("ready_timeout", found.parameters["ready_timeout"])
     try:
         # A new server needs a handle of its own, or its predecessor's signal would count as its own.
-        stack.update(request, job.deadline, job.report, replaced="ready_handle" if reasons else None)
+        stack.update(request, job.deadline, job.report, replaced=_HANDLE if reasons else None)
     except HarnessError as error:
         _add_console(error, job)
         raise
+    return bool(reasons)
 
 
 def _add_console(error: HarnessError, job: _Job) -> None:
@@ -187,9 +207,9 @@ def _console(connection: Connection, stack: Stack) -> str:
     return "\n".join(f"  {line}" for line in str(output.get("output", "")).splitlines()[-CONSOLE_LINES:])
 
 
-def _remember(stack: Stack, options: CloudOptions) -> Deployment:
+def _remember(job: _Job, new_server: bool) -> Deployment:
     """Write down what the stack's outputs say, once the host has shown a certificate of that CA."""
-    outputs = stack.outputs()
+    options, outputs = job.options, job.stack.outputs()
     state = State(options.name)
     deployment = Deployment(
         target=options.target,
@@ -201,31 +221,45 @@ def _remember(stack: Stack, options: CloudOptions) -> Deployment:
         password_file=str(state.write("password", outputs["registry_password"] + "\n")),
         address=outputs["floating_ip"],
         upstreams=parse_upstreams(outputs["upstreams"]),
+        cloud=options.cloud or "",
+        project=str(job.connection.current_project_id),
     )
     state.save(deployment)
-    warning = _certificate_warning(deployment)
+    warning = _certificate_warning(deployment, new_server)
     if warning:
         deployment = replace(deployment, warning=warning)
         state.save(deployment)
     return deployment
 
 
-def _certificate_warning(deployment: Deployment) -> str:
-    """Both ports must show a certificate of the stack's CA; a firewall between here and there is only a warning."""
+def _certificate_warning(deployment: Deployment, new_server: bool) -> str:
+    """Both ports must show a certificate of the stack's CA; a firewall between here and there is only a warning.
+
+    So is another certificate on a server that has been there before: its operator may have put their own there.
+    """
     for url in (deployment.mirror_url, deployment.registry_url):
         try:
             answer(deployment, url)
         except ssl.SSLCertVerificationError as error:
-            raise HarnessError(f"{url} serves a certificate that is not of the stack's CA: {error}") from error
+            if new_server or not of_another_ca(error):
+                raise HarnessError(f"{url} serves a certificate that is not of the stack's CA: {error}") from error
+            return f"{url} serves a certificate of another CA than the stack's: clients need that CA, if it is yours"
         except OSError as error:
             return f"{url} cannot be reached from here ({error}): see mirror_client_cidr, registry_client_cidr"
     return ""
 
 
-def _purge(connection: Connection, container: str, report: Report) -> None:
-    """The pushed images, and with them the container."""
-    store = connection.object_store
-    count = 0
+def _purge(connection: Connection, parameters: Mapping[str, str], report: Report) -> None:
+    """The pushed images, and with them the container; those that cannot be reached from here are said."""
+    project, own = parameters.get("os_project_name"), connection.current_project
+    if parameters.get("storage_driver") != "swift":
+        report("not purged: the images are not in Swift, by storage_driver")
+        return
+    if project and project not in (own.name, own.id):
+        report(f'not purged: the images are in the Swift of the project "{project}"')
+        return
+    container = parameters["swift_container"]
+    store, count = connection.object_store, 0
     for item in store.objects(container):
         store.delete_object(item, container=container, ignore_missing=True)
         count += 1

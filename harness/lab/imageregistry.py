@@ -19,14 +19,15 @@ _CHECK_IMAGE = "registry-stack/lab-check:latest"
 
 
 def ensure(client: docker.DockerClient, report: Report = silent) -> dict[str, str]:
-    """Start and fill it unless it is there; return the parameters of heat/registry.yaml that name what is in it."""
+    """Start it unless it is there, fill it; return the parameters of heat/registry.yaml that name what is in it."""
     machine = Machine.find(client, settings.IMAGES)
     if machine is not None and not machine.running:
         machine.remove()
         machine = None
     if machine is None:
         machine = upstream_registry(client, settings.IMAGES, settings.NAME, settings.LABELS, report)
-        _fill(client, machine, report)
+    # Also one that is there: whoever filled it may have been interrupted.
+    _fill(client, machine, report)
     return _parameters() | {"upstream_url": f"http://{ADDRESS}"}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import docker
 
+from harness.deployment import forget_all
 from harness.engine import Report, engine, silent
 from harness.errors import HarnessError
 from harness.lab import container, credentials, imageregistry, limits, settings
@@ -70,6 +71,7 @@ def _boot(client: docker.DockerClient, report: Report, cpu_shares: int | None, v
     limits.check_memory(client, settings.MEMORY_MIB + (settings.VOLUMES_MIB if volumes else 0))
     limits.check_disk(client, settings.DISK_GIB, "to run the lab")
     container.ensure_network(client)
+    _forget_deployments()
     return container.boot(client, image, report, cpu_shares)
 
 
@@ -93,7 +95,12 @@ def down() -> list[str]:
     if state.folder.exists():
         state.remove()
         gone.append(str(state.folder))
-    return gone
+    return [*gone, *_forget_deployments()]
+
+
+def _forget_deployments() -> list[str]:
+    """The stacks that were in a lab went with it."""
+    return [f"stack {name}" for name in forget_all(settings.TARGET)]
 
 
 def status() -> LabStatus:

@@ -8,6 +8,8 @@ from harness.deployment import State
 from harness.machine import PROJECT, PROJECT_LABEL
 
 NAME = "registry-lab"
+# What stacks on it are remembered as.
+TARGET = "lab"
 LABEL = "org.registry-stack.lab"
 LABELS = {PROJECT_LABEL: PROJECT, LABEL: NAME}
 

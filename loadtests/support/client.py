@@ -80,7 +80,11 @@ class RegistryClient:
         """Pull an image; False when that failed."""
         started, size = time.perf_counter(), 0
         try:
-            size = self._pull(repo, tag)
+            try:
+                size = self._pull(repo, tag)
+            except (ValueError, LookupError, TypeError) as error:
+                self.record.fail(time.monotonic(), "manifest", f"not a manifest: {error!r}")
+                raise FailedError(f"{repo}:{tag} has no manifest that can be read: {error!r}") from error
         except FailedError as error:
             self._whole("PULL", f"{repo}:{tag}", started, size, error)
             return False

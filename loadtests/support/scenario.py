@@ -48,9 +48,11 @@ class Scenario:
         parameters: Sequence[str] = (),
         warm: bool = True,
         pulls: bool = True,
+        least_images: int = 1,
     ) -> None:
         self.name, self.measures, self.limits = name, measures.partition("\n")[0], limits
         self.where, self.parameters, self.warm, self.pulls = where, parameters, warm, pulls
+        self.least_images = least_images
         self._recipes = recipes or (lambda options: [recipe.scaled(options.scale) for recipe in POPULAR])
         self.record, self.judged = Record(), list[Judged]()
         self.facts, self.notes = dict[str, float](), list[str]()
@@ -160,6 +162,8 @@ class Scenario:
     def _find(self, report: Report) -> Mirror:
         options = self.options
         images = [image.strip() for image in options.images.split(",") if image.strip()]
+        if images and len(images) < self.least_images:
+            raise HarnessError(f"--images {options.images}: {self.name} needs {self.least_images} at least")
         if malformed := [image for image in images if not image.rpartition(":")[0]]:
             raise HarnessError(f"--images {malformed[0]}: an image is given as REPO:TAG, such as library/alpine:3.20")
         chosen = options.host or images or options.name != DEFAULT_NAME

@@ -260,10 +260,12 @@ class LocalTarget(AnyTarget):
         if self.kept:
             return
         remove_labelled(self.engine, self._ours["label"])
+        # By name: what the label is missing from is what would be left.
+        named: dict[str, Any] = {"name": self.options.name}
         left = [
-            *(one.name for one in self.engine.containers.list(all=True, filters=self._ours)),
-            *(one.name for one in self.engine.networks.list(filters=self._ours)),
-            *(one.name for one in self.engine.volumes.list(filters=self._ours)),
+            *(one.name for one in self.engine.containers.list(all=True, filters=named)),
+            *(one.name for one in self.engine.networks.list(filters=named)),
+            *(one.name for one in self.engine.volumes.list(filters=named)),
         ]
         if left:
             raise AssertionError(f"left behind by the tests: {', '.join(map(str, left))}")

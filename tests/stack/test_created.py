@@ -127,7 +127,9 @@ def test_only_the_three_ports_are_reached(deployed: World) -> None:
     address, host = deployed.deployment.address, deployed.host
     host.check_output(f"systemd-run --unit tried python3 -m http.server {TRIED}")
     try:
-        wait_until(lambda: host.run(f"curl -sf -o /dev/null localhost:{TRIED}").stderr or None, 60, "the server inside")
+        wait_until(
+            lambda: host.run(f"curl -sSf -o /dev/null localhost:{TRIED}").stderr or None, 60, "the server inside"
+        )
         with ThreadPoolExecutor(200) as pool:
             found = dict(zip(SCANNED, pool.map(lambda port: reachable(address, port), SCANNED), strict=True))
     finally:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.deployment import Deployment
+
 ROOT = Path(__file__).resolve().parents[2]
 REQUIRED = (
     "hostname, domain, server_key, server_flavor, server_image, fip_network, "
@@ -101,6 +103,27 @@ def test_nothing_deployed(tmp_path: Path, command: list[str]) -> None:
     assert result.returncode == 1
     assert result.stdout == ""
     assert result.stderr.strip() == 'error: nothing is deployed under the name "docker_registry": run `tox -e deploy`'
+
+
+@pytest.mark.parametrize("name", ["lab", "../x", ".x", "1st", "a b"])
+def test_name_that_cannot_be_one(tmp_path: Path, name: str) -> None:
+    result = harness(tmp_path, "destroy", "--yes", "--name", name)
+    assert result.returncode == 2
+    assert f'"{name}" is' in result.stderr
+
+
+def test_destroy_leaves_alone_what_is_on_another_target(tmp_path: Path) -> None:
+    """A cloud in the environment is not where the local deployment is."""
+    folder = tmp_path / "state" / "docker_registry"
+    folder.mkdir(parents=True)
+    known = Deployment("local", "docker_registry", "https://localhost", "https://localhost:5000", "/c", "docker", "/p")
+    (folder / "deployment.json").write_text(known.as_json())
+    result = harness(tmp_path, "destroy", "--yes", OS_CLOUD="mine")
+    assert result.returncode == 1
+    assert result.stderr.strip() == (
+        'error: "docker_registry" is deployed on the target local: go on with --target local, or use another --name'
+    )
+    assert (folder / "deployment.json").exists()
 
 
 def test_client_that_is_not_known(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import certifi
 import pytest
 
 from harness.cloud.preflight import keystone_url, trusted
+from harness.errors import HarnessError
 
 
 @pytest.mark.parametrize("end", ["", "/", "/v2", "/v2/", "/v2.0", "/v2.0/", "/v3", "/v3/"])
@@ -28,6 +29,12 @@ def test_extra_ca_is_trusted_besides_the_usual_ones() -> None:
     assert text.startswith(Path(certifi.where()).read_text())
     assert text.endswith("\none more\n")
     assert not Path(str(verify)).exists()
+
+
+@pytest.mark.parametrize("given", ["abc", "not base64"])
+def test_an_extra_ca_that_is_not_base64(given: str) -> None:
+    with pytest.raises(HarnessError, match="extra_ca: not base64: "), trusted({"extra_ca": given}):
+        pass
 
 
 def test_the_template_s_own_extra_ca_is_none() -> None:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from heatclient.exc import HTTPForbidden, HTTPServiceUnavailable
 from keystoneauth1.exceptions import ConnectFailure
 
 from harness.cloud import stack
@@ -45,6 +46,39 @@ def test_a_cloud_that_does_not_answer_for_a_moment_is_asked_again() -> None:
     Stack(heat, "name").wait(10, said.append)
     assert heat.asked == 3
     assert said == ["asking again: reset by peer"]
+
+
+def test_so_is_one_whose_front_says_that_it_is_unavailable() -> None:
+    heat, said = (
+        Heat(["CREATE_IN_PROGRESS", HTTPServiceUnavailable("no server"), "CREATE_COMPLETE"]),
+        list[str](),
+    )
+    Stack(heat, "name").wait(10, said.append)
+    assert heat.asked == 3
+    assert said == ["asking again: no server"]
+
+
+def test_a_refusal_is_not_asked_again() -> None:
+    heat = Heat(["CREATE_IN_PROGRESS", HTTPForbidden("not yours")])
+    with pytest.raises(HarnessError, match="Heat does not tell of stack name: not yours"):
+        Stack(heat, "name").wait(10, lambda _line: None)
+    assert heat.asked == 2
+
+
+@pytest.mark.parametrize("trouble", [KeyboardInterrupt(), ConnectFailure("gone"), HTTPForbidden("not yours")])
+def test_an_update_that_does_not_begin_replaces_nothing_later(trouble: BaseException) -> None:
+    marks: list[tuple[str, bool]] = []
+
+    def update(*_names: Any, **_fields: Any) -> None:
+        raise trouble
+
+    heat = Heat(["CREATE_COMPLETE"])
+    heat.stacks.update = update
+    heat.resources.mark_unhealthy = lambda _stack, resource, bad, _why: marks.append((resource, bad))
+    request = Request.read("name", TEMPLATE, [], {})
+    with pytest.raises((KeyboardInterrupt, ConnectFailure, HarnessError)):
+        Stack(heat, "name").update(request, 10, lambda _line: None, replaced="handle")
+    assert marks == [("handle", True), ("handle", False)]
 
 
 def test_not_for_ever() -> None:

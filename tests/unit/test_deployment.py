@@ -1,0 +1,51 @@
+"""What is remembered of deployments, and which command may touch it."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from harness.deployment import Deployment, State, forget_all
+from harness.errors import HarnessError
+from harness.targets import Target, cloud_options, refuse_other_target
+
+LOCAL = Deployment("local", "one", "https://localhost", "https://localhost:5000", "/ca.crt", "docker", "/password")
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REGISTRY_STACK_STATE", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+def test_another_target_of_the_same_name_is_refused() -> None:
+    State("one").save(LOCAL)
+    refuse_other_target("one", Target.local)
+    refuse_other_target("two", Target.cloud)
+    with pytest.raises(HarnessError, match="is deployed on the target local: go on with --target local, or use"):
+        refuse_other_target("one", Target.cloud)
+
+
+def test_what_is_on_a_cloud_is_looked_for_there() -> None:
+    State("one").save(replace(LOCAL, target="cloud", cloud="production"))
+    assert cloud_options(Target.cloud, None, "one").cloud == "production"
+    assert cloud_options(Target.cloud, "another", "one").cloud == "another"
+    assert cloud_options(Target.cloud, None, "two").cloud is None
+
+
+def test_a_record_of_before_there_were_clouds_in_it_is_read(state: Path) -> None:
+    fields = asdict(LOCAL)
+    del fields["cloud"], fields["project"]
+    (state / "one").mkdir(parents=True)
+    (state / "one" / "deployment.json").write_text(json.dumps(fields))
+    assert State("one").load() == LOCAL
+
+
+def test_what_was_on_a_lab_is_forgotten_with_it(state: Path) -> None:
+    assert forget_all("lab") == []
+    State("here").save(LOCAL)
+    State("there").save(replace(LOCAL, target="lab"))
+    State("lab").write("clouds.yaml", "{}")
+    assert forget_all("lab") == ["there"]
+    assert sorted(path.name for path in state.iterdir()) == ["here", "lab"]
