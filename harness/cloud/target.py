@@ -167,15 +167,14 @@ def _update(job: _Job, found: Any) -> bool:
     if stack.made_from(request):
         job.report(f"stack {stack.name} is there, with these parameters")
         return False
-    for name, change in changed_parameters(template, found.parameters, job.values).items():
+    changes = changed_parameters(template, found.parameters, job.values)
+    for name, change in changes.items():
         job.report(f"{name}: {change}")
     reasons = replacement_reasons(template, found, stack.files(), job.values)
     if stack.unhealthy(_HANDLE):
         reasons.append(f"the resource {_HANDLE} is marked unhealthy")
-    if reasons and not job.options.ask(
-        f"The server is replaced, for: {', '.join(reasons)}. The cache on its disk is lost; a cache volume and the "
-        "images in Swift stay."
-    ):
+    consequence = _consequence(reasons, changes)
+    if consequence and not job.options.ask(consequence):
         raise HarnessError(f"stack {stack.name} was left as it is")
     if not reasons:
         # It would only make a wait condition anew that nobody signals any more.
@@ -187,6 +186,21 @@ def _update(job: _Job, found: Any) -> bool:
         _add_console(error, job)
         raise
     return bool(reasons)
+
+
+def _consequence(reasons: Sequence[str], changes: Mapping[str, str]) -> str:
+    """What an update does besides what was asked for; empty when nothing."""
+    if reasons:
+        return (
+            f"The server is replaced, for: {', '.join(reasons)}. The cache on its disk is lost; a cache volume and the "
+            "images in Swift stay."
+        )
+    if "cache_volume_size" in changes:
+        return (
+            "Cinder takes the volume from the running server to let it grow: nothing works until the server has been "
+            "rebooted afterwards (openstack server reboot)."
+        )
+    return ""
 
 
 def _add_console(error: HarnessError, job: _Job) -> None:

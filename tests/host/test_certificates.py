@@ -103,7 +103,17 @@ def test_own_pair_is_taken_up_by_the_documented_restart(target: Target, host: Ho
 )
 def test_bad_pair_is_refused(target: Target, host: Host, name: str, content: bytes | None, reason: str) -> None:
     """One line in the journal, and the old pair goes on serving: by itself and after a restart."""
-    content = content or own_authority(host).issue([target.reached_as]).key
+    refused(target, host, name, content or own_authority(host).issue([target.reached_as]).key, reason)
+
+
+def test_pair_with_a_broken_chain_is_refused(target: Target, host: Host) -> None:
+    """nginx would go on with what it has, and not start again with this."""
+    good = host.file(f"{FOLDER}/server.crt").content
+    content = good + good[: len(good) // 2] + b"\n"
+    refused(target, host, "server.crt", content, "server.crt has a broken certificate in its chain")
+
+
+def refused(target: Target, host: Host, name: str, content: bytes, reason: str) -> None:
     message = f"error: {FOLDER}: {reason}: {REFUSED}"
     with restored(target) as before:
         since = journal(host)

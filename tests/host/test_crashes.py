@@ -60,6 +60,22 @@ def test_repeated_crashes_are_backed_off_from(host: Host) -> None:
     assert seconds[-1] > seconds[0] + 1, seconds
 
 
+def test_so_is_from_what_fails_before_the_container(target: Target, host: Host) -> None:
+    """As systemd itself would try again ten times a second."""
+    file = "/etc/docker-registry/extra-ca.pem"
+    content = host.file(file).content
+    restarts = "systemctl show --property NRestarts --value docker-registry-edge"
+    target.write(file, b"not a certificate\n")
+    try:
+        host.run("systemctl restart docker-registry-edge")
+        waited = wait_until(lambda: None if int(host.check_output(restarts)) >= 3 else "fewer", 60, "three restarts")
+        assert waited > 3
+    finally:
+        target.write(file, content)
+        host.check_output("chmod 0644 %s && systemctl restart docker-registry-edge", file)
+        wait_until_working(target)
+
+
 def test_a_crash_after_a_long_run_is_not_backed_off_from(host: Host) -> None:
     """As if it had last been started an hour ago, after a whole series of crashes."""
     unit, record = "docker-redis", "/run/registry/backoff/docker-redis"

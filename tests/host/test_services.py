@@ -104,6 +104,15 @@ def test_listening_ports_are_exactly_those_expected(host: Host, target: Target) 
     assert listening(host) == {("tcp", 443), ("tcp", 5000)} | target.own_sockets
 
 
+def test_containers_send_no_larger_packets_than_the_host(host: Host) -> None:
+    """Not just Docker's default: on an overlay they would get lost."""
+    (network,) = json.loads(host.check_output("docker network inspect docker-registry"))
+    device = host.check_output("ip -o route get 192.0.2.1 | sed 's/.* dev \\([^ ]*\\).*/\\1/'")
+    mtu = host.check_output("cat /sys/class/net/%s/mtu", device)
+    assert network["Options"]["com.docker.network.driver.mtu"] == mtu
+    assert host.check_output("docker exec docker-redis cat /sys/class/net/eth0/mtu") == mtu
+
+
 def test_units_are_enabled_and_active(host: Host) -> None:
     assert host.service("docker-registry-host.target").is_enabled
     for unit in (*UNITS, *OTHER_UNITS):

@@ -66,6 +66,26 @@ def test_within_the_limits_nothing_goes(host: Host, upstream: Upstream) -> None:
     assert stored(host, image.layers[0])
 
 
+def test_the_limit_holds_whatever_goes_or_is_not_there_yet(host: Host, upstream: Upstream) -> None:
+    """Here the store of an upstream that nobody has used: for du that is an error."""
+    image = filled(host, upstream, "beside-nothing", [4 * MB])
+    with host.changed(upstreams="unused=http://unused.test"):
+        done = host.exec(*LOOK, CACHE_LIMIT_BYTES=str(MB))
+    assert (done.code, done.err) == (0, "")
+    assert "evicted" in done.out
+    assert not stored(host, image.layers[0])
+
+
+def test_what_a_killed_edge_was_fetching_goes(host: Host) -> None:
+    """nginx leaves these files, named after the entry that they were to be; a live one writes to its own."""
+    left, live = (f"/var/lib/registry/edge/fetching/{letter * 32}.000000000{letter}" for letter in "12")
+    host.exec("touch", live)
+    host.exec("touch", "--date", "10 minutes ago", left)
+    host.exec(*LOOK)
+    assert host.exec("test", "-e", left).code == 1
+    assert host.exec("rm", live).code == 0
+
+
 @pytest.mark.usefixtures("no_space")
 def test_full_disk_is_passed_by(host: Host, upstream: Upstream) -> None:
     kept = filled(host, upstream, "kept", [10_000])

@@ -76,6 +76,30 @@ def test_collects_without_redis(filesystem_host: Host) -> None:
     assert "warning: redis is away: its cache is empty when it comes back" in result.err
 
 
+def test_a_collection_that_fails_leaves_no_promises(filesystem_host: Host) -> None:
+    """Some blobs may be gone by then."""
+    filesystem_host.exec_in(REDIS, "redis-cli", "-n", "0", "SET", "of-the-registry", "1")
+    with filesystem_host.changed(registry_image="registry-stack/none:1"):
+        result = collect(filesystem_host)
+    assert result.code == 1
+    assert "image registry-stack/none:1 cannot be pulled" in result.err
+    assert filesystem_host.exec_in(REDIS, "redis-cli", "-n", "0", "DBSIZE") == "0\n"
+    assert filesystem_host.exec("test", "-e", FLAG).code == 1
+    filesystem_host.registry.push("garbage/after-failure", "1", [1000])
+
+
+def test_what_is_refused_is_no_push(filesystem_host: Host) -> None:
+    """Or whoever knocks at the door would keep garbage from being collected."""
+    record = ("stat", "--format", "%s", "/run/registry/writes/last")
+    registry = filesystem_host.registry
+    registry.push("garbage/known", "1", [1000])
+    before = filesystem_host.exec(*record).out
+    knocking = PushClient(registry.base_url, verify=str(registry.session.verify))
+    assert knocking.status("POST", "/v2/garbage/known/blobs/uploads/") == 401
+    assert knocking.status("POST", "/elsewhere") == 404
+    assert filesystem_host.exec(*record).out == before
+
+
 def test_pushes_are_refused_meanwhile(filesystem_host: Host) -> None:
     registry = filesystem_host.registry
     image = registry.push("garbage/meanwhile", "1", [1000])

@@ -121,6 +121,18 @@ def test_catalogs_are_apart(host: Host, second: Upstream, images: tuple[ImageRef
     assert "only/second" not in host.mirror.catalog()
 
 
+def test_docker_hub_beside_a_registry_that_is_asked_first(make_host: MakeHost, this_run: Run) -> None:
+    """`docker.io` is Docker Hub then, which is not to be had here, and nothing that only ends in it."""
+    host = make_host("hub", upstream_url="http://upstream.test:5000", upstreams="hub=https://registry-1.docker.io")
+    host.start(REDIS, EDGE, PROXY)
+    upstream = Upstream.start(this_run.client, host.network.name, this_run.labels)
+    upstream.push(REPO, "1", [b"of the first" * 1000])
+    assert ask(host.mirror, "manifests/1").status_code == 200
+    for way in ({"params": {"ns": "docker.io"}}, {"prefix": "docker.io/"}):
+        assert ask(host.mirror, "manifests/1", **way).status_code in (502, 503), way
+    assert ask(host.mirror, "manifests/1", params={"ns": "notdocker.io"}).status_code == 404
+
+
 def test_certificate_names_each(host: Host) -> None:
     certificate = "/home/root/registry_certs/server.crt"
     names = host.exec("openssl", "x509", "-in", certificate, "-noout", "-ext", "subjectAltName")
