@@ -118,16 +118,30 @@ def test_soak_fails_at_an_absurd_limit(run: Runner) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("scenario", "arguments", "message"),
     [
-        (["--name", "nobody"], 'error: nothing is deployed under the name "nobody": run `tox -e deploy`'),
-        (["--images", "alpine"], "error: --images alpine: an image is given as REPO:TAG, such as library/alpine:3.20"),
-        (["--host", "https://localhost:9", "--ca", "/none"], "error: --ca /none: there is no such file"),
-        (["--host", "https://localhost:9"], "error: the mirror https://localhost:9 cannot pull library/alpine:3.20"),
+        ("pull", ["--name", "nobody"], 'error: nothing is deployed under the name "nobody": run `tox -e deploy`'),
+        (
+            "pull",
+            ["--images", "alpine"],
+            "error: --images alpine: an image is given as REPO:TAG, such as library/alpine:3.20",
+        ),
+        ("pull", ["--host", "https://localhost:9", "--ca", "/none"], "error: --ca /none: there is no such file"),
+        (
+            "pull",
+            ["--host", "https://localhost:9"],
+            "error: the mirror https://localhost:9 cannot pull library/alpine:3.20",
+        ),
+        (
+            "cold_herd",
+            ["--images", "library/alpine:3.20"],
+            "error: --images library/alpine:3.20: cold_herd needs 2 at least",
+        ),
+        ("cold_herd", ["--rounds", "0"], "error: --rounds 0: at least one"),
     ],
 )
-def test_bad_use_is_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "locust", "-f", "loadtests/pull.py", "--headless", "-t", "1s", *arguments]
+def test_bad_use_is_one_line(scenario: str, arguments: list[str], message: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "locust", "-f", f"loadtests/{scenario}.py", "--headless", "-t", "1s", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert any(line.startswith(message) for line in done.stderr.splitlines()), done.stderr
