@@ -28,7 +28,7 @@ ACCEPT = ", ".join(
 )
 _CHUNK = 1 << 20
 # To connect, and between two chunks of an answer.
-_TIMEOUT_S = (10, 300)
+_TIMEOUT_S = (30, 300)
 
 Auth = tuple[str, str] | None
 # A requests `verify`: the path of a CA certificate, or False.
