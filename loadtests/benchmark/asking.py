@@ -1,9 +1,11 @@
 """Requests: manifests by tag and by digest and a 64 MiB blob, from every contender, over clients and upstreams."""
 
-from loadtests.benchmark.bench import Bench, Requests, middle
+from collections import deque
+
+from loadtests.benchmark.bench import Bench, Requests, middle, of_static
 from loadtests.benchmark.contenders import EDGE, STATIC, Contender
 from loadtests.benchmark.plan import HEADLINE_CLIENTS, Plan
-from loadtests.benchmark.results import Results
+from loadtests.benchmark.results import Results, Row
 from loadtests.support.images import Image
 
 LIMITED = "429"
@@ -31,16 +33,22 @@ def measure_requests(bench: Bench, plan: Plan, results: Results, small: Image, b
 
 
 def _headline(bench: Bench, plan: Plan, results: Results, asked: dict[str, str]) -> None:
-    """At 16 connections, in rounds in which everyone has a turn, so that a noisy moment is not one contender's."""
+    """At 16 connections, in rounds in which everyone has a turn, so that a noisy moment is not one contender's.
+
+    What each came to of nginx static is taken round by round: a machine is not as fast in every round.
+    """
     for request, path in asked.items():
         bench.report(f"{request}, {HEADLINE_CLIENTS} clients, {plan.rounds} rounds")
         found: dict[str, list[Requests]] = {}
+        contenders = deque(bench.contenders.all)
         for _round in range(plan.rounds):
-            for contender in bench.contenders.all:
+            contenders.rotate(1)
+            for contender in contenders:
                 one = bench.wrk(contender, path, HEADLINE_CLIENTS, plan.headline_s)
                 found.setdefault(contender.name, []).append(one)
         for name, rounds in found.items():
-            _add(results, "headline", name, request, HEADLINE_CLIENTS, "0 ms", middle(rounds))
+            row = _add(results, "headline", name, request, HEADLINE_CLIENTS, "0 ms", middle(rounds))
+            row |= of_static(rounds, found[STATIC])
 
 
 def _clients(bench: Bench, plan: Plan, results: Results, asked: dict[str, str]) -> None:
@@ -105,8 +113,8 @@ def _pulls_while(bench: Bench, results: Results, contender: Contender, image: Im
 
 def _add(
     results: Results, stage: str, contender: str, request: str, clients: int, upstream: str, found: Requests
-) -> None:
-    results.add(
+) -> Row:
+    return results.add(
         stage,
         contender=contender,
         request=request,

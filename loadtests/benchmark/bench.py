@@ -151,6 +151,16 @@ def middle(found: Sequence[Requests]) -> Requests:
     return Requests(**values)
 
 
+def of_static(found: Sequence[Requests], static: Sequence[Requests]) -> dict[str, float]:
+    """The median over the rounds of each figure as a multiple of nginx static's in the same round."""
+    figures = ("rps", "mb_per_s", "p99_ms")
+    pairs = list(zip(found, static, strict=True))
+    return {
+        f"{name}_of_static": median(getattr(one, name) / getattr(limit, name) for one, limit in pairs)
+        for name in figures
+    }
+
+
 def _pulls(lines: Sequence[str], size: int) -> Pulls:
     failures = [line.split(" ", 2) for line in lines if line.startswith("failed ")]
     wrong = sum(code == "2" for _failed, code, _reason in failures)

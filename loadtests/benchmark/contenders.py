@@ -14,11 +14,13 @@ from harness.images.archive import save_images
 from harness.images.service import service_image
 from harness.machine import Machine
 from harness.waiting import wait_until
-from loadtests.support.standin import URL, StandIn
+from loadtests.support.standin import AUTHORITY, NAME, URL, StandIn
 
 FOLDER = "/var/lib/registry-benchmark"
 EDGE, STATIC, PROXY_2, PROXY_3, PLAIN = "edge", "nginx static", "proxy 2.8", "proxy 3.x", "nginx proxy_cache"
 _TLS = "/var/lib/registry/tls"
+# With the upstream's, in the place of an image's own, as the host's services have it.
+_TRUST = "/run/registry/ca-bundle.crt:/etc/ssl/certs/ca-certificates.crt:ro"
 _HEAD = """
 worker_processes auto;
 daemon off;
@@ -73,7 +75,11 @@ _PLAIN = (
     listen 8443 ssl;
     http2 on;
     location /v2/ {{
-      proxy_pass http://origin;
+      proxy_pass https://origin;
+      proxy_ssl_name {name};
+      proxy_ssl_server_name on;
+      proxy_ssl_verify on;
+      proxy_ssl_trusted_certificate /etc/ssl/certs/ca-certificates.crt;
       proxy_http_version 1.1;
       proxy_set_header Connection "";
       proxy_set_header Host {upstream};
@@ -167,7 +173,7 @@ class Contenders:
 
     def _start_plain(self, image: str) -> None:
         self.report(f"{PLAIN}: {image}")
-        conf = _PLAIN.format(tls=_TLS, upstream=URL.removeprefix("http://"))
+        conf = _PLAIN.format(tls=_TLS, upstream=AUTHORITY, name=NAME)
         self._nginx("bench-plain", image, 8445, conf, "/var/cache/nginx")
         self._add(Contender(PLAIN, 8445, self._version(image, "nginx -v")))
 
@@ -193,7 +199,7 @@ class Contenders:
     def _run(
         self, name: str, image: str, port: int, command: tuple[str, ...], *volumes: str, **environment: str
     ) -> None:
-        options = [f"--volume={volume}" for volume in (f"{_TLS}:{_TLS}:ro", *volumes)]
+        options = [f"--volume={volume}" for volume in (f"{_TLS}:{_TLS}:ro", _TRUST, *volumes)]
         options += [f"--env={key}={value}" for key, value in environment.items()]
         options += [f"--publish={port}:8443", f"--name={name}", "--network=docker-registry"]
         self.host.exec(["docker", "run", "--detach", *options, image, *command])

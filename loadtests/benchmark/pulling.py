@@ -1,6 +1,5 @@
 """Whole images: a 206 MB one a thousand times, herds on cold ones, and cold pulls by a real Docker host."""
 
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from loadtests.benchmark.plan import Plan
 from loadtests.benchmark.results import Results
 from loadtests.support.host import memory_mib
 from loadtests.support.images import Image
-from loadtests.support.standin import URL
+from loadtests.support.standin import AUTHORITY
 
 # Mean seconds of a pull of a 206 MB image from registry 2, by clients, published in 2016.
 PUBLISHED_2016 = {1: 0.68, 10: 1.11, 30: 2.70, 50: 4.49, 100: 8.82}
@@ -142,7 +141,8 @@ def measure_docker(bench: Bench, plan: Plan, results: Results) -> None:
         NAME,
         bench.report,
     )
-    _trust_upstream(machine)
+    # So that Docker also pulls from the upstream itself.
+    machine.put(f"/etc/docker/certs.d/{AUTHORITY}/ca.crt", bench.standin.ca.encode())
     for link, delay in ((None, 0.0), (plan.docker_mbits, 0.02)):
         images = bench.standin.add(plan.docker("slow" if link else "fast"))
         bench.standin.limit(link)
@@ -159,7 +159,7 @@ def _docker_pulls(bench: Bench, results: Results, machine: Machine, images: list
         reference = f"{image.repo}:{image.tag}"
         bench.report(f"docker pull {reference}, {'unlimited' if link is None else f'{link:g} Mbit/s, 20 ms'}")
         if "direct" in image.repo:
-            found["direct"].append(_docker_pull(machine, f"{URL.removeprefix('http://')}/{reference}"))
+            found["direct"].append(_docker_pull(machine, f"{AUTHORITY}/{reference}"))
             continue
         found["mirror, cold"].append(_docker_pull(machine, reference))
         found["mirror, warm"].append(_docker_pull(machine, reference))
@@ -174,12 +174,3 @@ def _docker_pull(machine: Machine, reference: str) -> float:
     took = time.monotonic() - started
     machine.exec(["docker", "rmi", "--force", reference])
     return took
-
-
-def _trust_upstream(machine: Machine) -> None:
-    """So that Docker also pulls from the upstream itself, which speaks plain HTTP."""
-    path = "/etc/docker/daemon.json"
-    settings = json.loads(machine.read(path)) | {"insecure-registries": [URL.removeprefix("http://")]}
-    machine.put(path, json.dumps(settings).encode())
-    machine.restart()
-    machine.wait_for_docker()

@@ -84,6 +84,7 @@ def own_mirror(
         images = standin.add(recipes, report)
         given = [
             f"upstream_url={URL}",
+            f"extra_ca={standin.ca}",
             f"upstream_check_image={_CHECK.name}",
             "require_upstream=true",
             "domain=localdomain",

@@ -23,10 +23,11 @@ from harness.waiting import wait_until
 from loadtests.support.images import Image, Recipe, Tree
 
 NAME = "upstream.test"
-URL = f"http://{NAME}:5000"
+AUTHORITY = f"{NAME}:5000"
+URL = f"https://{AUTHORITY}"
 FOLDER = "/srv/oci"
 _CATALOG = "/srv/images.json"
-_SETTINGS = 8081
+_PLAIN, _SETTINGS = 8080, 8081
 
 
 class StandIn:
@@ -47,7 +48,7 @@ class StandIn:
             labels=labels,
             network=network,
             aliases=(NAME,),
-            ports={5000: ("127.0.0.1", None), _SETTINGS: ("127.0.0.1", None)},
+            ports={_PLAIN: ("127.0.0.1", None), _SETTINGS: ("127.0.0.1", None)},
             files={f"{FOLDER}/images.conf": (Tree().conf().encode(), 0o644), _CATALOG: (b"[]", 0o644)},
         )
         return cls(Machine.boot(client, spec, report))._wait()
@@ -108,8 +109,13 @@ class StandIn:
 
     @property
     def url(self) -> str:
-        """Where it is reached from here."""
-        return f"http://127.0.0.1:{self.machine.port(5000)}"
+        """Where it is reached from here, without TLS."""
+        return f"http://127.0.0.1:{self.machine.port(_PLAIN)}"
+
+    @property
+    def ca(self) -> str:
+        """The certificate that those who use `URL` have to trust, PEM."""
+        return self.machine.read("/srv/tls/upstream.crt").decode()
 
     def _wait(self) -> "StandIn":
         wait_until(self._answers, 30, self.machine.name, log=self.machine.logs)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from loadtests.benchmark.bench import Requests, of_static
 from loadtests.benchmark.criteria import judge as judge_criteria
 from loadtests.benchmark.plan import FULL, QUICK
 from loadtests.benchmark.report import write_report
@@ -127,20 +128,37 @@ def test_only_requests_to_the_killed_service_are_excused(
     assert outage.explains(Failure(sent, failed, "layer", "reset", wrong)) is explained
 
 
+def asked_for(rps: float) -> Requests:
+    """A round that came to so many requests per second."""
+    return Requests(rps, mb_per_s=1.0, p50_ms=1.0, p99_ms=2.0, requests=1, bad=0)
+
+
+def test_a_slow_moment_of_the_machine_is_no_ones_loss() -> None:
+    static = [asked_for(rps) for rps in (1000, 200, 1000)]
+    edge = [asked_for(rps) for rps in (900, 180, 100)]
+    assert of_static(edge, static)["rps_of_static"] == 0.9
+
+
 def measured() -> Results:
     """A run in which the edge is as fast as nginx with tags, half as fast with digests, and little else was done."""
     results = Results("quick", {"processor": "one of a test"}, {"edge": "nginx/1, registry 2.8.3"})
-    for contender, tag, digest in (("nginx static", 1000.0, 1000.0), ("edge", 1000.0, 500.0), ("proxy 2.8", 5.0, 50.0)):
-        for request, rps in (("tag", tag), ("digest", digest)):
+    asked = {
+        "nginx static": {"tag": 1000.0, "digest": 1000.0},
+        "edge": {"tag": 1000.0, "digest": 500.0},
+        "proxy 2.8": {"tag": 5.0, "digest": 50.0},
+    }
+    for contender, rates in asked.items():
+        for request, rps in rates.items():
             row = {
-                "rps": rps,
-                "mb_per_s": 1.0,
                 "p50_ms": 1.0,
-                "p99_ms": 2.0,
                 "bad": 0,
                 "clients": 16,
                 "upstream": "0 ms",
+                "rps": rps,
+                "mb_per_s": 1.0,
+                "p99_ms": 2.0,
             }
+            row |= of_static([asked_for(rps)], [asked_for(asked["nginx static"][request])])
             results.add("headline", contender=contender, request=request, **row)
     judge_criteria(results, QUICK)
     return results
