@@ -1,5 +1,6 @@
 """The mirror under test: the one that is deployed, one somewhere else, or one of our own for the run."""
 
+import base64
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -84,7 +85,7 @@ def own_mirror(
         images = standin.add(recipes, report)
         given = [
             f"upstream_url={URL}",
-            f"extra_ca={standin.ca}",
+            f"extra_ca={base64.b64encode(standin.ca.encode()).decode()}",
             f"upstream_check_image={_CHECK.name}",
             "require_upstream=true",
             "domain=localdomain",
