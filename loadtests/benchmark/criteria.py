@@ -20,9 +20,9 @@ def _headline(results: Results, request: str, contender: str, column: str) -> fl
     return results.value("headline", column, request=request, contender=contender)
 
 
-def _against(results: Results, request: str, other: str) -> float | None:
-    """The edge's requests per second as a multiple of another's."""
-    return results.ratio(_headline(results, request, EDGE, "rps"), _headline(results, request, other, "rps"))
+def _tags_against(results: Results, other: str, contender: str = EDGE) -> float | None:
+    """Tags per second as a multiple of another's."""
+    return results.ratio(_headline(results, "tag", contender, "rps"), _headline(results, "tag", other, "rps"))
 
 
 def _of_static(results: Results, request: str, column: str = "rps") -> float | None:
@@ -34,12 +34,11 @@ def _tags(results: Results) -> None:
     demand = results.demand
     demand("1 tag hit, requests per second of nginx static", 0.9, _of_static(results, "tag"), at_most=False)
     demand("1 tag hit, p99 of nginx static's", 2, _of_static(results, "tag", "p99_ms"), at_most=True)
-    demand(
-        "1 tag hit, requests per second of the bare 2.8 proxy", 100, _against(results, "tag", PROXY_2), at_most=False
-    )
-    newer = _against(results, "tag", PROXY_3)
-    note = "" if newer else "no image of a registry 3.x at hand: --registry-3"
-    demand("1 tag hit, requests per second of the bare 3.x proxy", 60, newer, at_most=False, note=note)
+    for name, proxy, times in (("2.8", PROXY_2, 100), ("3.x", PROXY_3, 60)):
+        found, most = _tags_against(results, proxy), _tags_against(results, proxy, STATIC)
+        note = f"nginx static: {most:.3g}×" if most else "no image of it at hand: --registry-3"
+        title = f"1 tag hit, requests per second of the bare {name} proxy"
+        demand(title, times, found, at_most=False, note=note)
     slow = results.value("upstream", "rps", contender=EDGE, upstream="100 ms")
     fast = results.value("upstream", "rps", contender=EDGE, upstream="0 ms")
     note = "unchanged: within a tenth"
