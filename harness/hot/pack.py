@@ -25,15 +25,23 @@ SOURCE = Path(__file__).parents[2] / "cloud-config/docker-host.yaml"
 PACKED = SOURCE.with_name("docker-host.user-data.yaml")
 _HEADER = """#cloud-config
 # Generated from {name} by `python -m harness.hot.pack`: read and change that file, then run this again.
-# Most files are in one compressed script, as Nova takes 48 KiB of user-data; `base64 -d | gunzip` shows it.
+# Most files are in one compressed script; `base64 -d | gunzip` shows it.
 """
 # The script, and what must be there before it has run.
 _FIRST = ("docker-registry-host.target", "registry-files.service")
+# What bash can do by itself it does: each process more for each of the files takes seconds on an emulated host. No file
+# begins with a space or ends with an empty line, which is what `read` takes away.
 _SCRIPT = """#!/bin/bash
 # Writes the files of this host. Generated: cloud-config/docker-host.yaml has them.
 set -euo pipefail
 umask 022
-put() { mkdir -p "${2%/*}"; cat > "$2.new"; chmod "$1" "$2.new"; mv "$2.new" "$2"; }
+put() {
+  [[ -d ${2%/*} ]] || mkdir -p "${2%/*}"
+  read -rd '' text || :
+  printf '%s\\n' "$text" > "$2.new"
+  [[ $1 = 0644 ]] || chmod "$1" "$2.new"
+  mv "$2.new" "$2"
+}
 """
 
 
