@@ -1,6 +1,6 @@
 """Requests: manifests by tag and by digest and a 64 MiB blob, from every contender, over clients and upstreams."""
 
-from collections import deque
+import random
 
 from loadtests.benchmark.bench import Bench, Requests, middle, of_static
 from loadtests.benchmark.contenders import EDGE, STATIC, Contender
@@ -40,10 +40,9 @@ def _headline(bench: Bench, plan: Plan, results: Results, asked: dict[str, str])
     for request, path in asked.items():
         bench.report(f"{request}, {HEADLINE_CLIENTS} clients, {plan.rounds} rounds")
         found: dict[str, list[Requests]] = {}
-        contenders = deque(bench.contenders.all)
-        for _round in range(plan.rounds):
-            contenders.rotate(1)
-            for contender in contenders:
+        for number in range(plan.rounds):
+            # In another order each time: what one leaves to be done, logs above all, falls to the next.
+            for contender in random.Random(number).sample(bench.contenders.all, len(bench.contenders.all)):
                 one = bench.wrk(contender, path, HEADLINE_CLIENTS, plan.headline_s)
                 found.setdefault(contender.name, []).append(one)
         for name, rounds in found.items():

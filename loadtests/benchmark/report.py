@@ -76,7 +76,7 @@ def _head(results: Results, plan: Plan) -> list[str]:
 
 def _body(results: Results, plan: Plan) -> list[str]:
     lines = [f"## Requests, {HEADLINE_CLIENTS} clients, everything cached", ""]
-    lines += [f"Medians of {plan.rounds} rounds of {plan.headline_s} s, each begun by another.", _PAIRED, ""]
+    lines += [f"Medians of {plan.rounds} rounds of {plan.headline_s} s, each in another order.", _PAIRED, ""]
     for request, title in _TITLES.items():
         lines += [f"### {title}", "", *_requests(results, "headline", request, "contender")]
     lines += ["## Over clients", ""]
