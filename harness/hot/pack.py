@@ -29,8 +29,8 @@ _HEADER = """#cloud-config
 """
 # The script, and what must be there before it has run.
 _FIRST = ("docker-registry-host.target", "registry-files.service")
-# What bash can do by itself it does: each process more for each of the files takes seconds on an emulated host. No file
-# begins with a space or ends with an empty line, which is what `read` takes away.
+# What bash can do by itself it does: each process more for each of the files takes seconds on an emulated host. `read`
+# takes away white space at both ends: _put allows none but the last newline.
 _SCRIPT = """#!/bin/bash
 # Writes the files of this host. Generated: cloud-config/docker-host.yaml has them.
 set -euo pipefail
@@ -84,8 +84,10 @@ def _bundle(entries: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _put(entry: dict[str, Any]) -> str:
     content = str(entry["content"])
-    if f"\n{content}".count("\n@\n") or not content.endswith("\n") or " " in entry["path"] or "owner" in entry:
-        raise HarnessError(f"{entry['path']}: cannot be packed: a line that is @, no newline at its end, or an owner")
+    if f"\n{content}".count("\n@\n") or content != f"{content.strip()}\n" or " " in entry["path"] or "owner" in entry:
+        raise HarnessError(
+            f"{entry['path']}: cannot be packed: a line that is @, white space at an end, no newline there, or an owner"
+        )
     return f"put {entry.get('permissions', '0644')} {entry['path']} <<'@'\n{content}@\n"
 
 

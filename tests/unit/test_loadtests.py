@@ -4,6 +4,7 @@ import hashlib
 import json
 from argparse import Namespace
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -149,15 +150,7 @@ def measured() -> Results:
     }
     for contender, rates in asked.items():
         for request, rps in rates.items():
-            row = {
-                "p50_ms": 1.0,
-                "bad": 0,
-                "clients": 16,
-                "upstream": "0 ms",
-                "rps": rps,
-                "mb_per_s": 1.0,
-                "p99_ms": 2.0,
-            }
+            row = asdict(asked_for(rps)) | {"clients": 16, "upstream": "0 ms"}
             row |= of_static([asked_for(rps)], [asked_for(asked["nginx static"][request])])
             results.add("headline", contender=contender, request=request, **row)
     judge_criteria(results, QUICK)
