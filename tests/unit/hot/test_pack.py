@@ -65,7 +65,12 @@ def test_the_script_writes_what_is_read_out_of_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("    a\n", "    @\n"), ("  content: |\n    a\n", "  content: a\n"), ("- path: /short", "- path: /sh ort")],
+    [
+        ("    a\n", "    @\n"),
+        ("  content: |\n    a\n", "  content: a\n"),
+        ("  content: |\n    a\n", '  content: " a\\n"\n'),
+        ("- path: /short", "- path: /sh ort"),
+    ],
 )
 def test_what_the_script_could_not_write_is_refused(old: str, new: str) -> None:
     assert old in SOURCE
