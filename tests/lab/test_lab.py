@@ -5,10 +5,12 @@ import socket
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import openstack
 import pytest
 
+from harness.cloud.connection import connect
 from harness.lab import container, credentials, lab, settings
 from harness.lab.build import lab_image
 from harness.lab.ready import NEUTRON_AGENTS, NOVA_SERVICES
@@ -84,6 +86,22 @@ def test_names_of_neighbours_and_of_the_zone_resolve(running: RunningLab) -> Non
 
     assert resolve("upstream.test")
     assert resolve(f"ns.{settings.ZONE}") == ""
+
+
+def test_requests_at_the_same_time_are_all_answered(running: RunningLab) -> None:
+    """Where uwsgi adds threads to eventlet's, a request can wait for ever for one that nothing wakes."""
+
+    def make_and_remove(name: str) -> None:
+        network = connect(settings.CLOUD, running.folder / credentials.CLOUDS).network
+        made = network.create_network(name=name)
+        network.create_subnet(network_id=made.id, ip_version=4, cidr="10.99.0.0/24")
+        network.delete_port(network.create_port(network_id=made.id))
+        network.delete_network(made)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(make_and_remove, ["one", "two", "three", "four"], timeout=300))
+    lost = running.machine.exec(["grep", "-rl", "cannot switch to a different thread", "/var/log"], check=False)
+    assert (lost.code, lost.out) == (1, "")
 
 
 def test_it_may_not_write_what_is_the_machines_outside(running: RunningLab) -> None:
