@@ -40,7 +40,7 @@ def test_full_cache(host: Host, mirror: OciClient, upstream: Upstream) -> None:
         assert mirror.pull("library/large", "1").digest == large.digest
     assert mirror.pull("library/small", "1").digest == small.digest
     host.check_output(f"mount -o remount,size=64m {CACHE}")
-    wait_until(lambda: complete(mirror), 20, "a complete pull once there is space")
+    wait_until(lambda: complete(mirror), 60, "a complete pull once there is space")
     assert host.check_output("systemctl is-active docker-registry-proxy") == "active"
 
 
