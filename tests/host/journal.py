@@ -23,7 +23,7 @@ class Journal:
         messages = [str(one["MESSAGE"]) for one in entries if one.get("_SYSTEMD_UNIT") == f"{unit}.service"]
         return [message for message in messages if containing in message]
 
-    def until(self, unit: str, containing: str, starting: str = "", deadline_s: float = 20) -> list[str]:
+    def until(self, unit: str, containing: str, starting: str = "", deadline_s: float = 60) -> list[str]:
         """The messages with a text in them and at their start, as soon as there is one: the edge holds its lines back
         for a moment."""
         found: list[str] = []

@@ -113,6 +113,15 @@ def test_pair_with_a_broken_chain_is_refused(target: Target, host: Host) -> None
     refused(target, host, "server.crt", content, "server.crt has a broken certificate in its chain")
 
 
+def test_folder_without_a_pair_is_refused(target: Target, host: Host) -> None:
+    """Whoever looks for the last change there finds nothing to look at."""
+    with restored(target) as before:
+        since = journal(host)
+        host.check_output(f"rm {FOLDER}/*")
+        since.until("registry-certs", f"error: {FOLDER}: server.crt or server.key is missing: {REFUSED}")
+        assert serials(target) == {before.serial}
+
+
 def refused(target: Target, host: Host, name: str, content: bytes, reason: str) -> None:
     message = f"error: {FOLDER}: {reason}: {REFUSED}"
     with restored(target) as before:
