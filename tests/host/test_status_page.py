@@ -13,7 +13,7 @@ from harness.clientconfig import CLIENTS, client_configuration
 from harness.waiting import wait_until
 from tests.host.browser import NO_JAVASCRIPT, Browser, complaints, emulate
 from tests.host.targets import Target
-from tests.host.waits import wait_until_working
+from tests.host.waits import PATIENT_S, wait_until_working
 from tests.support.oci import OciClient
 from tests.support.upstream import Upstream
 
@@ -40,7 +40,7 @@ def url(target: Target, upstream: Upstream) -> str:
     def probe() -> str | None:
         return None if "on-the-page" in get(target.mirror(), "now.html").text else "not on the page"
 
-    wait_until(probe, 30, "the page to show an image")
+    wait_until(probe, PATIENT_S, "the page to show an image")
     return f"https://{target.fqdn}/"
 
 
@@ -157,7 +157,9 @@ def test_names_are_escaped(mirror: OciClient, host: Host) -> None:
     host.check_output("mkdir -p %s", f'{store}/_manifests/tags/<b>"&')
     try:
         wanted = "&lt;b&gt;&quot;&amp;"
-        wait_until(lambda: None if wanted in get(mirror, "now.html").text else "not there", 30, "the tag on the page")
+        wait_until(
+            lambda: None if wanted in get(mirror, "now.html").text else "not there", PATIENT_S, "the tag on the page"
+        )
         assert "<b>" not in get(mirror, "now.html").text
         assert {"upstream": "default", "name": "library/named", "tags": ['<b>"&']} in get(mirror, "status.json").json()[
             "repositories"
