@@ -7,12 +7,13 @@ from testinfra.host import Host
 
 from harness.waiting import wait_until
 from tests.host.targets import Target
+from tests.host.waits import deadline
 from tests.support.certificates import Authority, Pair, certificate_at
 
 FOLDER = "/home/root/registry_certs"
 PORTS = (443, 5000)
-# A change is taken up once nothing has changed for two seconds; a busy server under emulation took 33 s in all.
-TAKEN_UP_S = 90
+# A change is taken up once nothing has changed for two seconds.
+TAKEN_UP_S = 20
 
 
 def put(target: Target, pair: Pair) -> None:
@@ -42,7 +43,7 @@ def wait_for(target: Target, pair: Pair) -> None:
         found = serials(target)
         return None if found == wanted else f"another one: {found}"
 
-    wait_until(probe, TAKEN_UP_S, "the new certificate to be served")
+    wait_until(probe, deadline(target.host, TAKEN_UP_S), "the new certificate to be served")
 
 
 def current_pair(host: Host) -> Pair:

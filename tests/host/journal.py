@@ -5,6 +5,7 @@ import json
 from testinfra.host import Host
 
 from harness.waiting import wait_until
+from tests.host.waits import deadline
 
 
 class Journal:
@@ -23,7 +24,7 @@ class Journal:
         messages = [str(one["MESSAGE"]) for one in entries if one.get("_SYSTEMD_UNIT") == f"{unit}.service"]
         return [message for message in messages if containing in message]
 
-    def until(self, unit: str, containing: str, starting: str = "", deadline_s: float = 60) -> list[str]:
+    def until(self, unit: str, containing: str, starting: str = "") -> list[str]:
         """The messages with a text in them and at their start, as soon as there is one: the edge holds its lines back
         for a moment."""
         found: list[str] = []
@@ -32,7 +33,7 @@ class Journal:
             found[:] = [line for line in self.lines(unit, containing) if line.startswith(starting)]
             return None if found else "nothing"
 
-        wait_until(probe, deadline_s, f'"{containing}" in the journal of {unit}')
+        wait_until(probe, deadline(self._host, 20), f'"{containing}" in the journal of {unit}')
         return found
 
 

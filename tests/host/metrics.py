@@ -6,11 +6,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from testinfra.host import Host
 
 from harness.waiting import wait_until
+from tests.host.waits import deadline
 
 URL = "http://127.0.0.1:9180/metrics"
-# Several rounds of /opt/registry/registry-metrics, as quick as `quick_metrics` makes them: a second each, or ten where
-# the processor is emulated. Asking costs such a host more than a second, too.
-_DEADLINE_S = 400
+# Several rounds of /opt/registry/registry-metrics, as quick as `quick_metrics` makes them: a second each.
+_DEADLINE_S = 50
 _POLL_S = 1
 _ROUNDS = 4
 
@@ -37,7 +37,7 @@ def settled(host: Host, name: str, **labels: str) -> float:
         rounds.add(total(host, stamp))
         return None if len(rounds) > _ROUNDS else f"{len(rounds)} rounds"
 
-    wait_until(probe, _DEADLINE_S, "what was asked for to be counted", poll_s=_POLL_S)
+    wait_until(probe, deadline(host, _DEADLINE_S), "what was asked for to be counted", poll_s=_POLL_S)
     return total(host, name, **labels)
 
 
@@ -54,4 +54,4 @@ def wait_for(host: Host, wanted: Callable[[], str | None], what: str) -> None:
     def log() -> str:
         return str(host.run("journalctl -u registry-metrics -n 20").stdout)
 
-    wait_until(wanted, _DEADLINE_S, what, log=log, poll_s=_POLL_S)
+    wait_until(wanted, deadline(host, _DEADLINE_S), what, log=log, poll_s=_POLL_S)

@@ -122,6 +122,19 @@ def test_folder_without_a_pair_is_refused(target: Target, host: Host) -> None:
         assert serials(target) == {before.serial}
 
 
+def test_what_is_checked_is_served(target: Target, host: Host) -> None:
+    """And not what is put there during the check, here by the program that checks."""
+    pair, program = own_authority(host).issue([target.reached_as]), "/usr/local/bin/openssl"
+    with restored(target):
+        try:
+            target.write(program, f'#!/bin/sh\necho > {FOLDER}/server.crt\nexec /usr/bin/openssl "$@"\n'.encode())
+            host.check_output(f"chmod 0755 {program}")
+            put(target, pair)
+            wait_for(target, pair)
+        finally:
+            host.check_output(f"rm {program}")
+
+
 def refused(target: Target, host: Host, name: str, content: bytes, reason: str) -> None:
     message = f"error: {FOLDER}: {reason}: {REFUSED}"
     with restored(target) as before:

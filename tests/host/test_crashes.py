@@ -8,9 +8,12 @@ from testinfra.host import Host
 from harness.replacement import UNITS
 from harness.waiting import wait_until
 from tests.host.targets import Target
-from tests.host.waits import PATIENT_S, wait_until_working
+from tests.host.waits import deadline, wait_until_working
 from tests.support.oci import OciClient
 from tests.support.upstream import Upstream
+
+# From the kill to a working service, on a busy machine.
+BACK_S = 30
 
 
 def container_id(host: Host, unit: str) -> str:
@@ -30,7 +33,7 @@ def wait_for_another(host: Host, unit: str, before: str) -> None:
         state = host.run("systemctl is-active %s", unit).stdout.strip()
         return None if now.endswith("true") and now != before and state == "active" else f"{state} {now}"
 
-    wait_until(probe, PATIENT_S, f"{unit} to come back")
+    wait_until(probe, deadline(host, BACK_S), f"{unit} to come back")
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -48,16 +51,20 @@ def test_killed_container_comes_back(
 
 
 def test_repeated_crashes_are_backed_off_from(host: Host) -> None:
-    """As if there had been some just now: a start under emulation takes so long that a real series is none."""
+    """As if each start took no time: under emulation one takes longer than a series of crashes may."""
     unit, record = "docker-redis", "/run/registry/backoff/docker-redis"
-    for seconds in (2, 8):
+    last, seconds = "0", []
+    for _time in range(4):
         before = container_id(host, unit)
-        host.check_output(f"echo $(date +%s) {seconds} > {record}")
+        host.check_output(f"echo $(date +%s) {last} > {record}")
         started = time.monotonic()
         kill(host, unit)
         wait_for_another(host, unit, before)
-        assert time.monotonic() - started > seconds
-        assert host.check_output(f"cut -d ' ' -f 2 {record}") == str(2 * seconds)
+        seconds.append(time.monotonic() - started)
+        last = host.check_output(f"cut -d ' ' -f 2 {record}")
+    assert last == "8"
+    # Before the last start it waited for half of that.
+    assert seconds[-1] > 4, seconds
 
 
 def test_so_is_from_what_fails_before_the_container(target: Target, host: Host) -> None:
@@ -69,7 +76,7 @@ def test_so_is_from_what_fails_before_the_container(target: Target, host: Host) 
     try:
         host.run("systemctl restart docker-registry-edge")
         waited = wait_until(
-            lambda: None if int(host.check_output(restarts)) >= 3 else "fewer", PATIENT_S, "three restarts"
+            lambda: None if int(host.check_output(restarts)) >= 3 else "fewer", deadline(host, 60), "three restarts"
         )
         assert waited > 3
     finally:

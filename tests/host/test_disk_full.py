@@ -9,7 +9,7 @@ from testinfra.host import Host
 
 from harness.waiting import wait_until
 from tests.host.targets import Target
-from tests.host.waits import PATIENT_S, wait_until_working
+from tests.host.waits import deadline, wait_until_working
 from tests.support.oci import AnswerError, OciClient
 from tests.support.upstream import Upstream
 
@@ -40,7 +40,7 @@ def test_full_cache(host: Host, mirror: OciClient, upstream: Upstream) -> None:
         assert mirror.pull("library/large", "1").digest == large.digest
     assert mirror.pull("library/small", "1").digest == small.digest
     host.check_output(f"mount -o remount,size=64m {CACHE}")
-    wait_until(lambda: complete(mirror), PATIENT_S, "a complete pull once there is space")
+    wait_until(lambda: complete(mirror), deadline(host, 60), "a complete pull once there is space")
     assert host.check_output("systemctl is-active docker-registry-proxy") == "active"
 
 

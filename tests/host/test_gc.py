@@ -12,9 +12,10 @@ from testinfra.host import Host
 from harness.waiting import wait_until
 from tests.host.journal import journal
 from tests.host.targets import Target
-from tests.host.waits import PATIENT_S
+from tests.host.waits import deadline, wait_for_file
 from tests.support.oci import ImageRef, OciClient
 
+READ_ONLY_FILE = "/run/registry/gc/read-only"
 DROP_IN = "/run/systemd/system/registry-gc.service.d/test.conf"
 CHUNK = 1 << 20
 READ_ONLY = "the registry is starting, has failed or collects garbage"
@@ -35,11 +36,6 @@ def stored(host: Host, image: ImageRef) -> list[str]:
     digests = (layer.digest.split(":")[1] for layer in image.layers)
     path = "/var/lib/registry/push/docker/registry/v2/blobs/sha256/{}/{}/data"
     return [digest for digest in digests if host.file(path.format(digest[:2], digest)).exists]
-
-
-def wait_for_collection(host: Host) -> None:
-    """Wait until one has made the registry read-only."""
-    wait_until(lambda: None if host.file("/run/registry/gc/read-only").exists else "not yet", PATIENT_S, "a collection")
 
 
 def test_deleted_image_is_gone_and_can_be_pushed_again(host: Host, registry: OciClient) -> None:
@@ -73,9 +69,9 @@ def test_pushes_are_refused_while_it_collects(host: Host, registry: OciClient) -
 
     with ThreadPoolExecutor(1) as background:
         collecting = background.submit(host.check_output, "systemctl start registry-gc")
-        wait_for_collection(host)
+        wait_for_file(host, READ_ONLY_FILE, 10)
         wait_until(probe, 5, "a refused push", poll_s=0.02)
-        collecting.result(PATIENT_S)
+        collecting.result(deadline(host, 60))
     assert int(refused[0].headers["Retry-After"]) > 0
     assert READ_ONLY in refused[0].json()["errors"][0]["message"]
     registry.push("gc/afterwards", "1", [1000])
@@ -104,7 +100,7 @@ def test_never_during_a_push(host: Host, registry: OciClient) -> None:
         try:
             assert body.half_sent.wait(10)
             assert host.run("systemctl start registry-gc").failed
-            assert not host.file("/run/registry/gc/read-only").exists
+            assert not host.file(READ_ONLY_FILE).exists
         finally:
             body.go_on.set()
         assert upload.result(30).status_code == 202
@@ -118,8 +114,8 @@ def test_never_during_a_push(host: Host, registry: OciClient) -> None:
 def test_a_killed_collection_does_not_leave_the_registry_read_only(host: Host, registry: OciClient) -> None:
     with ThreadPoolExecutor(1) as background:
         collecting = background.submit(host.run, "systemctl start registry-gc")
-        wait_for_collection(host)
+        wait_for_file(host, READ_ONLY_FILE, 10)
         host.check_output("systemctl kill --signal KILL registry-gc")
-        assert collecting.result(PATIENT_S).failed
+        assert collecting.result(deadline(host, 60)).failed
     assert host.run("docker inspect docker-registry-gc").failed, "nothing sweeps any more"
     registry.push("gc/after-kill", "1", [1000])

@@ -9,7 +9,7 @@ from testinfra.host import Host
 
 from harness.waiting import wait_until
 from tests.host.targets import METADATA, Target
-from tests.host.waits import PATIENT_S, wait_until_working
+from tests.host.waits import deadline, wait_until_working
 
 FETCH = f"wget -T 3 -q -O /dev/null http://{METADATA}/"
 RULE = f"DOCKER-USER --destination {METADATA} --jump DROP"
@@ -24,7 +24,7 @@ def reachable(host: Host, inside: str) -> bool:
 def metadata(target: Target, host: Host) -> Iterator[None]:
     """It answers the host itself."""
     with target.metadata_server():
-        wait_until(partial(answers, host), PATIENT_S, f"http://{METADATA}/ from the host")
+        wait_until(partial(answers, host), deadline(host, 15), f"http://{METADATA}/ from the host")
         yield
 
 

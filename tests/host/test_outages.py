@@ -8,7 +8,7 @@ from testinfra.host import Host
 
 from harness.waiting import wait_until
 from tests.host.targets import Target
-from tests.host.waits import PATIENT_S
+from tests.host.waits import deadline
 from tests.support.oci import ACCEPT, ImageRef, OciClient
 from tests.support.outages import Outage, gone, hanging
 from tests.support.upstream import Upstream
@@ -31,7 +31,7 @@ def away(request: pytest.FixtureRequest, target: Target, upstream: Upstream, cac
     with outage(upstream):
         yield
     new = upstream.push("library/back", request.param.__name__, [1000])
-    wait_until(lambda: pullable(target, new), PATIENT_S, "the mirror to reach its upstream again")
+    wait_until(lambda: pullable(target, new), deadline(target.host, 60), "the mirror to reach its upstream again")
 
 
 def by_tag(mirror: OciClient, repo: str, tag: str) -> Response:

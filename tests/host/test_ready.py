@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from harness.waiting import wait_until
 from tests.host.journal import journal
 from tests.host.targets import CHECK_REPO, CHECK_TAG, Target
-from tests.host.waits import PATIENT_S
+from tests.host.waits import wait_for_file
 
 ENVIRONMENT = "/etc/docker-registry/environment"
 FOLDER = "/run/heat-stand-in"
@@ -41,9 +40,7 @@ def heat(target: Target, host: Host) -> Iterator[None]:
     host.check_output(f"mkdir {FOLDER}")
     host.check_output("systemd-run --quiet --unit heat-stand-in python3 -c %s", HEAT)
     try:
-        wait_until(
-            lambda: None if host.file(f"{FOLDER}/port").exists else "no port", PATIENT_S, "the stand-in for Heat"
-        )
+        wait_for_file(host, f"{FOLDER}/port", 20)
         url = f"http://127.0.0.1:{host.check_output(f'cat {FOLDER}/port')}/signal?a=b&c=%2F"
         change(target, before, SIGNAL_URL=url, SIGNAL_TOKEN=TOKEN)
         yield

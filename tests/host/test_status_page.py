@@ -13,7 +13,7 @@ from harness.clientconfig import CLIENTS, client_configuration
 from harness.waiting import wait_until
 from tests.host.browser import NO_JAVASCRIPT, Browser, complaints, emulate
 from tests.host.targets import Target
-from tests.host.waits import PATIENT_S, wait_until_working
+from tests.host.waits import deadline, wait_until_working
 from tests.support.oci import OciClient
 from tests.support.upstream import Upstream
 
@@ -36,12 +36,13 @@ def url(target: Target, upstream: Upstream) -> str:
     """Where a client sees the page, once an image is in the cache and on the page."""
     upstream.push("library/shown", "on-the-page", [1000])
     target.mirror().pull("library/shown", "on-the-page")
-
-    def probe() -> str | None:
-        return None if "on-the-page" in get(target.mirror(), "now.html").text else "not on the page"
-
-    wait_until(probe, PATIENT_S, "the page to show an image")
+    wait_to_be_shown(target.host, target.mirror(), "on-the-page")
     return f"https://{target.fqdn}/"
+
+
+def wait_to_be_shown(host: Host, mirror: OciClient, text: str) -> None:
+    """Wait until the page has it."""
+    wait_until(lambda: None if text in get(mirror, "now.html").text else "not there", deadline(host, 30), text)
 
 
 def get(mirror: OciClient, path: str = "") -> requests.Response:
@@ -156,10 +157,7 @@ def test_names_are_escaped(mirror: OciClient, host: Host) -> None:
     store = "/var/lib/registry/proxy/docker/registry/v2/repositories/library/named"
     host.check_output("mkdir -p %s", f'{store}/_manifests/tags/<b>"&')
     try:
-        wanted = "&lt;b&gt;&quot;&amp;"
-        wait_until(
-            lambda: None if wanted in get(mirror, "now.html").text else "not there", PATIENT_S, "the tag on the page"
-        )
+        wait_to_be_shown(host, mirror, "&lt;b&gt;&quot;&amp;")
         assert "<b>" not in get(mirror, "now.html").text
         assert {"upstream": "default", "name": "library/named", "tags": ['<b>"&']} in get(mirror, "status.json").json()[
             "repositories"
