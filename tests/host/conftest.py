@@ -145,7 +145,8 @@ def quick_metrics(target: Target) -> Iterator[None]:
     folder = "/run/systemd/system/registry-metrics.service.d"
     settings = "[Service]\nEnvironment=METRICS_INTERVAL=1 LOOK_INTERVAL=1\n"
     restart = "systemctl daemon-reload && systemctl restart registry-metrics"
-    target.host.check_output("mkdir -p %s", folder)
+    # The sizes of the caches are kept for minutes, also those of a test before.
+    target.host.check_output("rm -f /run/registry/metrics/size-* && mkdir -p %s", folder)
     target.write(f"{folder}/quick.conf", settings.encode())
     target.host.check_output(restart)
     yield
