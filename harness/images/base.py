@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import threading
 from pathlib import Path
 
 import docker
@@ -12,6 +11,7 @@ import docker
 from harness.engine import Report, install_packages, silent
 from harness.errors import HarnessError
 from harness.images.pull import Outcome, present, pull
+from harness.images.turns import making_images
 
 REPOSITORY = "registry-stack/base"
 # What Docker Hub's slim image leaves out or sets, and the certificates it lacks.
@@ -28,22 +28,26 @@ _MMDEBSTRAP = (
     '--aptopt=Acquire::Languages "none"',
     "--quiet",
 )
-_making = threading.Lock()
 
 
 def base_image(client: docker.DockerClient, suite: str, report: Report = silent) -> str:
     """Return the reference of a Debian base image of `suite` that is in the engine's store."""
     slim, ours = f"debian:{suite}-slim", f"{REPOSITORY}:{suite}"
-    with _making:
-        for reference in (slim, ours):
-            if present(client, reference):
-                return reference
+    if here := _here(client, slim, ours):
+        return here
+    with making_images(report):
+        if here := _here(client, slim, ours):
+            return here
         outcome, reason = pull(client, slim, report)
         if outcome is Outcome.PULLED:
             return slim
         report(f"{slim} cannot be pulled ({reason}): making a Debian {suite} base with mmdebstrap")
         _make(client, suite, report)
     return ours
+
+
+def _here(client: docker.DockerClient, *references: str) -> str | None:
+    return next((reference for reference in references if present(client, reference)), None)
 
 
 def _make(client: docker.DockerClient, suite: str, report: Report) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import docker
@@ -11,6 +12,8 @@ from docker.errors import APIError, BuildError
 
 from harness.engine import Report
 from harness.errors import HarnessError
+from harness.images.pull import present
+from harness.images.turns import making_images
 
 FOLDER = Path(__file__).parent
 # Files every build may COPY, next to its own folder's.
@@ -30,6 +33,25 @@ def inputs_digest(client: docker.DockerClient, name: str, base: str) -> str:
         mode = path.stat().st_mode & 0o111
         digest.update(f"\0{arcname}\0{mode}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def ensure_built(
+    client: docker.DockerClient,
+    name: str,
+    base: str,
+    report: Report,
+    check: Callable[[], None] = lambda: None,
+) -> str:
+    """Return the tag of the image of folder `name` on `base`; if it must be built, after `check`."""
+    digest = inputs_digest(client, name, base)
+    tag = f"{PROJECT}/{name}:{digest}"
+    if present(client, tag):
+        return tag
+    with making_images(report):
+        if not present(client, tag):
+            check()
+            build(client, name, base, tag, digest, report)
+    return tag
 
 
 def build(client: docker.DockerClient, name: str, base: str, tag: str, digest: str, report: Report) -> None:

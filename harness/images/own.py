@@ -5,8 +5,7 @@ import docker
 from harness.engine import Report, silent
 from harness.errors import HarnessError
 from harness.images.base import base_image
-from harness.images.build import PROJECT, build, inputs_digest
-from harness.images.pull import present
+from harness.images.build import ensure_built
 
 # The Debian each stands on; why is said in its Dockerfile.
 SUITES = {
@@ -24,9 +23,4 @@ def own_image(client: docker.DockerClient, name: str, report: Report = silent) -
     """Return the tag of one of our own images, built first if its Dockerfile, files or base have changed."""
     if name not in SUITES:
         raise HarnessError(f"there is no image {name!r}: there are {', '.join(sorted(SUITES))}")
-    base = base_image(client, SUITES[name], report)
-    digest = inputs_digest(client, name, base)
-    tag = f"{PROJECT}/{name}:{digest}"
-    if not present(client, tag):
-        build(client, name, base, tag, digest, report)
-    return tag
+    return ensure_built(client, name, base_image(client, SUITES[name], report), report)

@@ -10,6 +10,7 @@ from harness.images.base import base_image
 from harness.images.build import INPUTS_LABEL, PROJECT, build, inputs_digest
 from harness.images.pull import Outcome, present, pull
 from harness.images.reference import check_reference
+from harness.images.turns import making_images
 from harness.throwaway import run_throwaway
 
 Kind = Literal["redis", "registry", "nginx"]
@@ -56,12 +57,15 @@ def _built_before(client: docker.DockerClient, kind: Kind, digest: str) -> str |
 
 def _build(client: docker.DockerClient, kind: Kind, base: str, digest: str, report: Report) -> str:
     """Build it and name it after the version that is in it, which only the built image knows."""
-    working_tag = f"{PROJECT}/{kind}:{digest}"
-    build(client, kind, base, working_tag, digest, report)
-    version = _upstream_version(_package(client, working_tag).split()[-1])
-    tag = f"{PROJECT}/{kind}:debian-{version}"
-    client.images.get(working_tag).tag(tag)
-    client.images.remove(working_tag)
+    with making_images(report):
+        if tag := _built_before(client, kind, digest):
+            return tag
+        working_tag = f"{PROJECT}/{kind}:{digest}"
+        build(client, kind, base, working_tag, digest, report)
+        version = _upstream_version(_package(client, working_tag).split()[-1])
+        tag = f"{PROJECT}/{kind}:debian-{version}"
+        client.images.get(working_tag).tag(tag)
+        client.images.remove(working_tag)
     return tag
 
 

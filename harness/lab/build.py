@@ -13,7 +13,7 @@ from docker.errors import APIError
 from harness.engine import Report, silent
 from harness.errors import HarnessError
 from harness.images.base import base_image
-from harness.images.build import INPUTS_LABEL, PROJECT, build, inputs_digest
+from harness.images.build import INPUTS_LABEL, PROJECT, ensure_built
 from harness.images.pull import present
 from harness.lab import container, evidence, limits, ready, settings
 from harness.machine import Machine
@@ -45,12 +45,9 @@ def lab_image(client: docker.DockerClient, report: Report = silent) -> str:
 
 def _stage(client: docker.DockerClient, name: str, base: str, report: Report) -> str:
     """The tag of one stage, built unless it is there."""
-    digest = inputs_digest(client, name, base)
-    tag = f"{PROJECT}/{name}:{digest}"
-    if not present(client, tag):
-        limits.check_disk(client, settings.DISK_BUILD_GIB, "to build the lab")
-        build(client, name, base, tag, digest, report)
-    return tag
+    return ensure_built(
+        client, name, base, report, lambda: limits.check_disk(client, settings.DISK_BUILD_GIB, "to build the lab")
+    )
 
 
 def _seed(client: docker.DockerClient, services: str, guest: str, digest: str, report: Report) -> None:
