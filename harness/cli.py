@@ -49,7 +49,9 @@ def _usable(name: str) -> str:
 Name = Annotated[str, typer.Option("--name", callback=_usable, help="Name of the deployment, as a stack's name.")]
 Environments = Annotated[
     list[Path] | None,
-    typer.Option("-e", "--environment", metavar="ENVIRONMENT", help="Environment file; the last one wins."),
+    typer.Option(
+        "-e", "--environment", metavar="ENVIRONMENT", help="Environment file; the last one wins. The lab has its own."
+    ),
 ]
 Parameters = Annotated[
     list[str] | None,

@@ -1,6 +1,7 @@
 """Which target a command means, and what the cloud targets need to know of the cloud."""
 
 import os
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from harness.cloud.target import CloudOptions
 from harness.deployment import State
 from harness.errors import HarnessError
 from harness.lab import settings as lab
-from harness.lab.credentials import CLOUDS
+from harness.lab.credentials import CLOUDS, ENVIRONMENT
 
 
 class Target(StrEnum):
@@ -40,16 +41,21 @@ def refuse_other_target(name: str, chosen: Target) -> None:
         )
 
 
-def cloud_options(target: Target, os_cloud: str | None, name: str, **more: Any) -> CloudOptions:
-    """The options of a cloud or of the lab, whose clouds.yaml lies with the lab's own state.
+def cloud_options(
+    target: Target, os_cloud: str | None, name: str, environments: Sequence[Path] = (), **more: Any
+) -> CloudOptions:
+    """The options of a cloud or of the lab, whose clouds.yaml and environment file lie with the lab's own state.
 
-    What is deployed on a cloud is looked for there, unless another is named.
+    What is deployed on a cloud is looked for there, unless another is named. The lab's environment file is for who
+    names none.
     """
     if target is Target.lab:
-        return CloudOptions(cloud=lab.CLOUD, clouds_file=lab_clouds_file(), name=name, target=target.value, **more)
+        clouds = lab_clouds_file()
+        more |= {"clouds_file": clouds, "environments": environments or [clouds.with_name(ENVIRONMENT)]}
+        return CloudOptions(cloud=lab.CLOUD, name=name, target=target.value, **more)
     found = State(name).load()
     named = os_cloud or (found.cloud if found else "") or None
-    return CloudOptions(cloud=named, name=name, target=target.value, **more)
+    return CloudOptions(cloud=named, name=name, target=target.value, environments=environments, **more)
 
 
 def lab_clouds_file() -> Path:

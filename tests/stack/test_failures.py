@@ -3,8 +3,10 @@ left behind."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+import yaml
 from openstack.connection import Connection
 
 from harness.cloud.stack import Request, Stack
@@ -101,7 +103,7 @@ def test_preflight_refuses(world: World, case: str) -> None:
 def test_preflight_names_all_at_once(world: World) -> None:
     wrong = ("key", "image", "flavor", "zone")
     options = [part for case in wrong for part in ("-P", REFUSED[case][0])]
-    done = run("doctor", "--target", "lab", "-e", str(world.environment), *options)
+    done = run("doctor", "--target", "lab", *options)
     assert done.code == 1
     assert [line.strip() for line in done.err.splitlines()[1:]] == [REFUSED[case][1] for case in wrong]
 
@@ -143,13 +145,15 @@ def test_no_swift(world: World) -> None:
 
 
 @pytest.mark.parametrize("missing", REQUIRED)
-def test_missing_parameter(world: World, missing: str) -> None:
+def test_missing_parameter(world: World, tmp_path: Path, missing: str) -> None:
     """Of the ten: the command's own line, and Heat's."""
     assert len(REQUIRED) == 10
-    rest = [part for name in REQUIRED if name != missing for part in (f"{name}={world.parameters[name]}",)]
-    done = run("deploy", "--target", "lab", "--name", "none", *(part for one in rest for part in ("-P", one)))
+    rest = {name: world.parameters[name] for name in REQUIRED if name != missing}
+    environment = tmp_path / "env.yaml"
+    environment.write_text(yaml.safe_dump({"parameters": rest}))
+    done = run("deploy", "--target", "lab", "--name", "none", "-e", str(environment))
     assert done.code == 1
-    assert done.error.startswith(f"error: missing parameter: {missing}; give an environment file with -e")
+    assert done.error.startswith(f"error: missing parameter: {missing}; add to {environment} or use -P")
 
 
 def test_missing_parameters_by_hand(world: World) -> None:

@@ -65,9 +65,7 @@ class UsedLab:
 
     def options(self, name: str, *parameters: str, **more: Any) -> CloudOptions:
         """As `deploy --target lab` makes them: the lab's environment file, then `NAME=VALUE`."""
-        return cloud_options(
-            Target.lab, None, name, environments=[self.environment], parameters=list(parameters), **more
-        )
+        return cloud_options(Target.lab, None, name, parameters=list(parameters), **more)
 
 
 @contextmanager

@@ -34,6 +34,13 @@ def test_what_is_on_a_cloud_is_looked_for_there() -> None:
     assert cloud_options(Target.cloud, None, "two").cloud is None
 
 
+def test_the_lab_has_an_environment_file_for_who_names_none(state: Path) -> None:
+    (state / "lab").mkdir(parents=True)
+    (state / "lab" / "clouds.yaml").touch()
+    assert cloud_options(Target.lab, None, "one").environments == [state / "lab" / "env.yaml"]
+    assert cloud_options(Target.lab, None, "one", [Path("mine.yaml")]).environments == [Path("mine.yaml")]
+
+
 def test_a_record_of_before_there_were_clouds_in_it_is_read(state: Path) -> None:
     fields = asdict(LOCAL)
     del fields["cloud"], fields["project"]
