@@ -51,8 +51,10 @@ def cloud_options(
     """
     if target is Target.lab:
         clouds = lab_clouds_file()
-        more |= {"clouds_file": clouds, "environments": environments or [clouds.with_name(ENVIRONMENT)]}
-        return CloudOptions(cloud=lab.CLOUD, name=name, target=target.value, **more)
+        files = environments or [clouds.with_name(ENVIRONMENT)]
+        return CloudOptions(
+            cloud=lab.CLOUD, clouds_file=clouds, name=name, target=target.value, environments=files, **more
+        )
     found = State(name).load()
     named = os_cloud or (found.cloud if found else "") or None
     return CloudOptions(cloud=named, name=name, target=target.value, environments=environments, **more)

@@ -33,10 +33,10 @@ _MMDEBSTRAP = (
 def base_image(client: docker.DockerClient, suite: str, report: Report = silent) -> str:
     """Return the reference of a Debian base image of `suite` that is in the engine's store."""
     slim, ours = f"debian:{suite}-slim", f"{REPOSITORY}:{suite}"
-    if here := _here(client, slim, ours):
+    if here := _first_present(client, slim, ours):
         return here
     with making_images(report):
-        if here := _here(client, slim, ours):
+        if here := _first_present(client, slim, ours):
             return here
         outcome, reason = pull(client, slim, report)
         if outcome is Outcome.PULLED:
@@ -46,7 +46,7 @@ def base_image(client: docker.DockerClient, suite: str, report: Report = silent)
     return ours
 
 
-def _here(client: docker.DockerClient, *references: str) -> str | None:
+def _first_present(client: docker.DockerClient, *references: str) -> str | None:
     return next((reference for reference in references if present(client, reference)), None)
 
 
