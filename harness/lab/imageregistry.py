@@ -8,6 +8,7 @@ import docker
 
 from harness.engine import Report, silent
 from harness.hot.template import load_template
+from harness.images.pull import present
 from harness.images.service import service_image
 from harness.lab import settings
 from harness.local import IMAGE_PARAMETERS, TEMPLATE
@@ -47,7 +48,8 @@ def _fill(client: docker.DockerClient, machine: Machine, report: Report) -> None
         repository, _colon, tag = reference.rpartition(":")
         report(f"filling the lab's registry: {reference}")
         fill(client, machine, service_image(client, reference, IMAGE_PARAMETERS[name], report), repository, tag)
-    _make_check_image(client)
+    if not present(client, _CHECK_IMAGE):
+        _make_check_image(client)
     repository, _colon, tag = str(load_template(TEMPLATE).parameters["upstream_check_image"].default).rpartition(":")
     fill(client, machine, _CHECK_IMAGE, repository, tag)
 
