@@ -10,6 +10,7 @@ from testinfra.host import Host
 
 from harness.engine import engine
 from harness.machine import Machine
+from tests.host.metrics import wait_until_served
 from tests.host.targets import LocalTarget, Target, collect_deployments
 from tests.support.evidence import Evidence
 from tests.support.oci import OciClient
@@ -149,5 +150,6 @@ def quick_metrics(target: Target) -> Iterator[None]:
     target.host.check_output("rm -f /run/registry/metrics/size-* && mkdir -p %s", folder)
     target.write(f"{folder}/quick.conf", settings.encode())
     target.host.check_output(restart)
+    wait_until_served(target.host)
     yield
     target.host.check_output(f"rm -r {folder} && {restart}")

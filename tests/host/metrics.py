@@ -20,6 +20,15 @@ def metrics_text(host: Host) -> str:
     return str(host.run_expect([0], f"curl -sSf {URL}").stdout)
 
 
+def wait_until_served(host: Host) -> None:
+    """Wait for the first metrics of a host that has just become ready."""
+
+    def probe() -> str | None:
+        return None if host.run(f"curl -sf {URL}").succeeded else "none yet"
+
+    wait_for(host, probe, "metrics")
+
+
 def total(host: Host, name: str, **labels: str) -> float:
     """The sum of the samples of that name with these labels."""
     return _sum(metrics_text(host), name, labels)
