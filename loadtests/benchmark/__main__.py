@@ -34,7 +34,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def main(
-    quick: Annotated[bool, typer.Option("--quick", help="A few minutes instead of half an hour.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A few minutes instead of half an hour or more.")] = False,
     output: Annotated[Path, typer.Option(help="The report; its plots go beside it.")] = ROOT / "docs/performance.md",
     registry_3: Annotated[str, typer.Option(help="Image of a registry 3.x to compare with as well.")] = "",
     again: Annotated[Path | None, typer.Option(help="Only write the report, from the JSON of an earlier run.")] = None,

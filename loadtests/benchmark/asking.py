@@ -1,6 +1,7 @@
 """Requests: manifests by tag and by digest and a 64 MiB blob, from every contender, over clients and upstreams."""
 
 import random
+from collections.abc import Sequence
 
 from loadtests.benchmark.bench import Bench, Requests, middle, of_static
 from loadtests.benchmark.contenders import EDGE, STATIC, Contender
@@ -33,21 +34,30 @@ def measure_requests(bench: Bench, plan: Plan, results: Results, small: Image, b
 
 
 def _headline(bench: Bench, plan: Plan, results: Results, asked: dict[str, str]) -> None:
-    """At 16 connections, in rounds in which everyone has a turn, so that a noisy moment is not one contender's.
-
-    What each came to of nginx static is taken round by round: a machine is not as fast in every round.
-    """
+    """At 16 connections, in rounds."""
     for request, path in asked.items():
         bench.report(f"{request}, {HEADLINE_CLIENTS} clients, {plan.rounds} rounds")
-        found: dict[str, list[Requests]] = {}
-        for number in range(plan.rounds):
-            # In another order each time: what one leaves to be done, logs above all, falls to the next.
-            for contender in random.Random(number).sample(bench.contenders.all, len(bench.contenders.all)):
-                one = bench.wrk(contender, path, HEADLINE_CLIENTS, plan.headline_s)
-                found.setdefault(contender.name, []).append(one)
-        for name, rounds in found.items():
-            row = _add(results, "headline", name, request, HEADLINE_CLIENTS, "0 ms", middle(rounds))
-            row |= of_static(rounds, found[STATIC])
+        rounds = [_round(bench, path, plan.headline_s, number) for number in range(plan.rounds)]
+        _add_rounds(results, "headline", request, "0 ms", rounds)
+
+
+def _round(bench: Bench, path: str, seconds: int, number: int) -> dict[str, Requests]:
+    """Everyone has a turn, so that a noisy moment is not one contender's; by name.
+
+    In another order each time: what one leaves to be done, logs above all, falls to the next.
+    """
+    contenders = random.Random(number).sample(bench.contenders.all, len(bench.contenders.all))
+    return {one.name: bench.wrk(one, path, HEADLINE_CLIENTS, seconds) for one in contenders}
+
+
+def _add_rounds(
+    results: Results, stage: str, request: str, upstream: str, rounds: Sequence[dict[str, Requests]]
+) -> None:
+    """The medians; what each came to of nginx static is taken round by round: a machine is not as fast in every one."""
+    for name in rounds[0]:
+        found = [one[name] for one in rounds]
+        row = _add(results, stage, name, request, HEADLINE_CLIENTS, upstream, middle(found))
+        row |= of_static(found, [one[STATIC] for one in rounds])
 
 
 def _clients(bench: Bench, plan: Plan, results: Results, asked: dict[str, str]) -> None:
@@ -60,15 +70,17 @@ def _clients(bench: Bench, plan: Plan, results: Results, asked: dict[str, str]) 
 
 
 def _upstreams(bench: Bench, plan: Plan, results: Results, path: str) -> None:
-    """A tag, while the upstream is slower, and while it refuses everything."""
-    behaviours: list[tuple[str, float, int]] = [(f"{ms} ms", ms / 1000, 0) for ms in plan.delays_ms]
-    for upstream, delay, status in [*behaviours, (LIMITED, 0.0, 429)]:
-        bench.standin.behave(delay, status)
-        bench.report(f"tag, {HEADLINE_CLIENTS} clients, upstream: {upstream}")
-        for contender in bench.contenders.all:
-            found = bench.wrk(contender, path, HEADLINE_CLIENTS, plan.request_s)
-            _add(results, "upstream", contender.name, "tag", HEADLINE_CLIENTS, upstream, found)
+    """A tag, while the upstream is slower, and while it refuses everything: in rounds, each with every upstream."""
+    behaviours = {f"{ms} ms": (ms / 1000, 0) for ms in plan.delays_ms} | {LIMITED: (0.0, 429)}
+    rounds: dict[str, list[dict[str, Requests]]] = {upstream: [] for upstream in behaviours}
+    for number in range(plan.upstream_rounds):
+        for upstream, (delay, status) in behaviours.items():
+            bench.report(f"tag, {HEADLINE_CLIENTS} clients, upstream: {upstream}, round {number + 1}")
+            bench.standin.behave(delay, status)
+            rounds[upstream].append(_round(bench, path, plan.request_s, number))
     bench.standin.behave()
+    for upstream, found in rounds.items():
+        _add_rounds(results, "upstream", "tag", upstream, found)
 
 
 def measure_down(bench: Bench, plan: Plan, results: Results, small: Image) -> None:
@@ -95,7 +107,7 @@ def _pulls_while(bench: Bench, results: Results, contender: Contender, image: Im
         return
     path = f"/v2/{image.repo}/manifests/{image.tag}"
     asked = bench.wrk(contender, path, HEADLINE_CLIENTS, AWAY_ASKED_S)
-    pulled = bench.pull(contender, image, 8, f"{seconds}s", patience_s=30)
+    pulled = bench.pull(contender, image, 8, seconds=seconds, patience_s=30)
     results.add(
         "down",
         contender=contender.name,

@@ -1,7 +1,7 @@
 """The machines of one run, and the two clients that measure: wrk for requests, verified pulls for images."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,14 +14,15 @@ from harness.images.own import own_image
 from harness.local import find_host
 from harness.machine import Machine, MachineSpec
 from harness.options import DEPLOYMENT_LABEL
+from loadtests.benchmark import herd
 from loadtests.benchmark.contenders import Contender, Contenders
-from loadtests.support.images import Image, Recipe
+from loadtests.support.images import ACCEPT, Image, Recipe
 from loadtests.support.mirror import Mirror, own_mirror
 from loadtests.support.standin import StandIn
 
 NAME = "registry.localdomain"
-ACCEPT = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
 _CA = "/ca.crt"
+_HERD = "/herd.py"
 
 
 @dataclass(frozen=True)
@@ -89,25 +90,23 @@ class Bench:
         )
 
     def pull(
-        self, contender: Contender, image: Image, clients: int = 1, pulls: int | str = 1, patience_s: int = 900
+        self,
+        contender: Contender,
+        image: Image,
+        clients: int = 1,
+        pulls: int = 1,
+        seconds: int = 0,
+        patience_s: int = 900,
     ) -> Pulls:
-        """Pull an image as Docker does; `pulls` as `30s` means again and again for so long.
+        """Pull an image as Docker does; with `seconds` not `pulls` times, but again and again for so long.
 
-        A client waits `patience_s` for an answer.
+        A client waits `patience_s` for the next bytes.
         """
-        command = [
-            "env",
-            f"PULL_TIMEOUT={patience_s}",
-            "herd",
-            str(clients),
-            str(pulls),
-            self.url(contender),
-            _CA,
-            image.repo,
-            image.tag,
-        ]
+        command = ["python3", _HERD, f"--clients={clients}", f"--patience={patience_s}"]
+        command += [f"--seconds={seconds}" if seconds else f"--pulls={pulls}"]
+        command += [self.url(contender), _CA, ACCEPT, image.repo, image.tag]
         lines = self.client.exec(command, timeout=3600).out.splitlines()
-        return _pulls(lines, image.size)
+        return _pulls([json.loads(line) for line in lines], image.size)
 
     def warm(self, contender: Contender, images: Sequence[Image]) -> None:
         """Have it fetch images once; one that cannot is not worth measuring."""
@@ -141,6 +140,7 @@ def benchmark(recipes: Sequence[Recipe], report: Report) -> Iterator[tuple[Bench
         )
         client = Machine.boot(engine, spec, report)
         client.put(_CA, Path(mirror.ca_file))
+        client.put(_HERD, Path(herd.__file__))
         yield Bench(mirror, client, report), images
 
 
@@ -161,8 +161,8 @@ def of_static(found: Sequence[Requests], static: Sequence[Requests]) -> dict[str
     }
 
 
-def _pulls(lines: Sequence[str], size: int) -> Pulls:
-    failures = [line.split(" ", 2) for line in lines if line.startswith("failed ")]
-    wrong = sum(code == "2" for _failed, code, _reason in failures)
-    seconds = tuple(float(line.split()[0]) for line in lines if line and not line.startswith("failed "))
-    return Pulls(seconds, size, len(failures), wrong, failures[0][2] if failures else "")
+def _pulls(found: Sequence[Mapping[str, Any]], size: int) -> Pulls:
+    failures = [one for one in found if "failed" in one]
+    seconds = tuple(one["seconds"] for one in found if "seconds" in one)
+    wrong = sum(one["wrong"] for one in failures)
+    return Pulls(seconds, size, len(failures), wrong, failures[0]["failed"] if failures else "")

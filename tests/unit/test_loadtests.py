@@ -2,15 +2,19 @@
 
 import hashlib
 import json
+import socket
 from argparse import Namespace
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from http.client import HTTPResponse
 from pathlib import Path
 
 import pytest
 
 from loadtests.benchmark.bench import Requests, of_static
 from loadtests.benchmark.criteria import judge as judge_criteria
+from loadtests.benchmark.herd import read_verified
 from loadtests.benchmark.plan import FULL, QUICK
 from loadtests.benchmark.report import write_report
 from loadtests.benchmark.results import Results
@@ -179,3 +183,28 @@ def test_report_shows_what_was_missed(tmp_path: Path) -> None:
 def test_full_run_has_the_thousand_pulls() -> None:
     assert tuple(FULL.pulls) == (1, 10, 30, 50, 100)
     assert sum(FULL.pulls.values()) == 1000
+
+
+@pytest.fixture
+def answer() -> Iterator[Callable[[int], HTTPResponse]]:
+    """`answer(10)`: one that promises ten bytes, and ends after three."""
+    server, client = socket.socketpair()
+    with server, client:
+
+        def answer(promised: int) -> HTTPResponse:
+            server.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {promised}\r\n\r\nabc".encode())
+            server.shutdown(socket.SHUT_WR)
+            response = HTTPResponse(client)
+            response.begin()
+            return response
+
+        yield answer
+
+
+def test_herd_hashes_what_came(answer: Callable[[int], HTTPResponse]) -> None:
+    assert read_verified(answer(3), keep=True) == (b"abc", f"sha256:{hashlib.sha256(b'abc').hexdigest()}")
+
+
+def test_what_was_cut_off_is_not_wrong_bytes(answer: Callable[[int], HTTPResponse]) -> None:
+    with pytest.raises(OSError, match="cut off after 3 of 10 bytes"):
+        read_verified(answer(10), keep=True)
