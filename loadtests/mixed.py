@@ -60,7 +60,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 def _begin(**_event: Any) -> None:
     _outages.clear()
     host_of(scenario.mirror)
-    gevent.spawn(_break_things)
+    scenario.spawn(_break_things)
 
 
 def _break_things() -> None:

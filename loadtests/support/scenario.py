@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
+import gevent
 from locust import FastHttpUser, events
 from locust.env import Environment
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, LocalRunner, Runner
@@ -32,6 +33,8 @@ from loadtests.support.record import Record, percentile
 REPORTS = Path("test-logs/load")
 # auto: the deployed mirror, or one of our own where that one's upstream cannot be reached; own: always one of our own.
 Where = Literal["auto", "own"]
+# What a scenario has broken is put right, or a service restarted, in less.
+_SETTLE_S = 90
 
 
 class Scenario:
@@ -56,6 +59,7 @@ class Scenario:
         self._recipes = recipes or (lambda options: [recipe.scaled(options.scale) for recipe in POPULAR])
         self.record, self.judged = Record(), list[Judged]()
         self.facts, self.notes = dict[str, float](), list[str]()
+        self._beside: list[gevent.Greenlet] = []
         self.mirror: Mirror
         self.options: argparse.Namespace
         self.environment: Environment
@@ -88,6 +92,10 @@ class Scenario:
     def users(self) -> int:
         """How many there are."""
         return int(self._runner.user_count)
+
+    def spawn(self, work: Callable[[], None]) -> None:
+        """Do this beside the users; the verdict waits until it is over, so that what it broke is there again."""
+        self._beside.append(gevent.spawn(work))
 
     def quit(self) -> None:
         """End the run; its verdict stands."""
@@ -202,11 +210,13 @@ class Scenario:
         self.record.__init__()  # type: ignore[misc]
         self.facts.clear()
         self.notes.clear()
+        self._beside.clear()
         if self.mirror.standin:
             self.mirror.standin.reset()
 
     def _stop(self, **_event: Any) -> None:
         """The verdict, while the upstream's counters are there to be asked."""
+        gevent.joinall([one for one in self._beside if one is not gevent.getcurrent()], timeout=_SETTLE_S)
         outcome = Outcome(self.record, self.mirror.standin, self.facts, self.notes)
         summary = self._summary(outcome)
         self.judged = judge(self.limits, self.options, outcome)

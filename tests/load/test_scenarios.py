@@ -104,6 +104,18 @@ def test_mixed_passes(run: Runner) -> None:
     assert {"docker-redis killed, times", "docker-registry-edge killed, times"} <= set(ran.summary["facts"])
 
 
+def test_mixed_ends_while_the_upstream_is_away(run: Runner, standin: StandIn) -> None:
+    """5 s of refusals and 5 s of delays, then it is killed: it is there again before there is a verdict."""
+    ran = run("mixed", *PATIENT, "--calm", "0.1", "--away", "5", users=2, seconds=12)
+    assert ran.code == 1
+    assert ran.missed() == {"min-cycles"}
+    assert any(note.startswith("upstream killed") for note in ran.summary["notes"])
+    # By the mirror's own word: what is pushed and read back has none, and does not count.
+    assert ran.summary["hit_ratio"] > 0.9
+    assert "none" not in ran.summary["cache"]
+    assert standin.machine.running
+
+
 def test_soak_passes(run: Runner) -> None:
     ran = run("soak", *PATIENT, *PATIENT_P99, "--every", "1", "--max-descriptor-growth", "1000", seconds=9)
     assert ran.code == 0, ran.said
