@@ -39,8 +39,7 @@ class Client:
 
     def __init__(self, asked: Namespace, context: ssl.SSLContext) -> None:
         self.asked, self.context = asked, context
-        self.mine = threading.local()
-        self.connections: list[HTTPSConnection] = []
+        self.connections: dict[int, HTTPSConnection] = {}
 
     def pull(self) -> None:
         """/v2/, HEAD and GET of the tag, the platform's manifest, then config and layers; FailedError with a reason."""
@@ -56,7 +55,7 @@ class Client:
             with ThreadPoolExecutor(PARALLEL) as pool:
                 list(pool.map(lambda digest: self._ask("GET", f"{name}/blobs/{digest}", digest, keep=False), wanted))
         finally:
-            for connection in self.connections:
+            for connection in self.connections.values():
                 connection.close()
 
     def _ask(self, method: str, path: str, digest: str = "", keep: bool = True) -> bytes:
@@ -75,14 +74,14 @@ class Client:
         return content
 
     def _connection(self) -> HTTPSConnection:
-        if not hasattr(self.mine, "connection"):
+        me = threading.get_ident()
+        if me not in self.connections:
             at = urlsplit(self.asked.url)
             assert at.hostname
-            made = HTTPSConnection(at.hostname, at.port, timeout=self.asked.patience, context=self.context)
-            self.mine.connection = made
-            self.connections.append(made)
-        connection: HTTPSConnection = self.mine.connection
-        return connection
+            self.connections[me] = HTTPSConnection(
+                at.hostname, at.port, timeout=self.asked.patience, context=self.context
+            )
+        return self.connections[me]
 
 
 def read_verified(response: HTTPResponse, keep: bool) -> tuple[bytes, str]:

@@ -71,6 +71,15 @@ def test_equal_accepts_share_an_answer(host: Host, upstream: Upstream) -> None:
     assert tag(host, image, accept=turned).headers["X-Cache"] == "HIT"
 
 
+@pytest.mark.usefixtures("fresh_for_long")
+def test_who_takes_less_has_an_answer_of_its_own(host: Host, upstream: Upstream) -> None:
+    image, kinds = cached(host, upstream, "less"), ACCEPT.split(", ")
+    assert len(kinds) == 4
+    for left_out in kinds:
+        accept = ", ".join(kind for kind in kinds if kind != left_out)
+        assert tag(host, image, accept=accept).headers["X-Cache"] == "MISS", left_out
+
+
 def test_moved_tag_is_seen_within_twice_its_freshness(host: Host, upstream: Upstream) -> None:
     first = cached(host, upstream, "moved")
     moved = time.monotonic()
