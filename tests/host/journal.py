@@ -16,21 +16,20 @@ class Journal:
         shown = host.check_output("journalctl -n 0 --show-cursor --no-pager -q")
         self._cursor = shown.split("cursor: ")[1].strip()
 
-    def lines(self, unit: str, containing: str = "") -> list[str]:
-        """The messages of a unit's processes, without systemd's own about it."""
+    def lines(self, unit: str, containing: str = "", starting: str = "") -> list[str]:
+        """The messages of a unit's processes with a text in them and at their start, without systemd's own about it."""
         # Sorted out here: journalctl with a cursor and a match leaves out the first entry (systemd 252).
         out = self._host.check_output("journalctl --no-pager -q -o json --after-cursor=%s", self._cursor)
         entries = [json.loads(line) for line in out.splitlines()]
         messages = [str(one["MESSAGE"]) for one in entries if one.get("_SYSTEMD_UNIT") == f"{unit}.service"]
-        return [message for message in messages if containing in message]
+        return [message for message in messages if containing in message and message.startswith(starting)]
 
     def until(self, unit: str, containing: str, starting: str = "") -> list[str]:
-        """The messages with a text in them and at their start, as soon as there is one: the edge holds its lines back
-        for a moment."""
+        """The same, as soon as there is one: the edge holds its lines back for a moment."""
         found: list[str] = []
 
         def probe() -> str | None:
-            found[:] = [line for line in self.lines(unit, containing) if line.startswith(starting)]
+            found[:] = self.lines(unit, containing, starting)
             return None if found else "nothing"
 
         wait_until(probe, deadline(self._host, 20), f'"{containing}" in the journal of {unit}')

@@ -146,8 +146,8 @@ def refused(target: Target, host: Host, name: str, content: bytes, reason: str) 
         assert serials(target) == {before.serial}
         target.registry().expect(200, "GET", "/v2/")
     # The good pair is back and was taken up, so nothing more is to come.
-    assert since.lines("registry-certs", "error: ") == [message]
-    assert since.lines("docker-registry", "error: ") == [message]
+    assert since.lines("registry-certs", starting="error: ") == [message]
+    assert since.lines("docker-registry", starting="error: ") == [message]
 
 
 def test_running_again_changes_nothing(target: Target, host: Host) -> None:

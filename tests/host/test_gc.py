@@ -104,7 +104,7 @@ def test_never_during_a_push(host: Host, registry: OciClient) -> None:
         finally:
             body.go_on.set()
         assert upload.result(30).status_code == 202
-    assert since.lines("registry-gc", "error: ") == [
+    assert since.lines("registry-gc", starting="error: ") == [
         "error: pushes have not paused for 1 s: nothing was collected, the timer tries again"
     ]
     host.check_output("systemctl start registry-gc")
