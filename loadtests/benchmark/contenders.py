@@ -26,6 +26,8 @@ worker_processes auto;
 daemon off;
 pid /tmp/nginx.pid;
 error_log /dev/stderr warn;
+# As the edge does: without it a location's pattern is a sixth of what nginx itself does for a small file.
+pcre_jit on;
 worker_rlimit_nofile 16384;
 events {{ worker_connections 4096; }}
 http {{
