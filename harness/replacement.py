@@ -82,7 +82,11 @@ def _undo(
                 wait_until_ready(old, silent)
             error.add_note("the host that was there before is back")
     elif fresh:
-        remove_labelled(client, f"{DEPLOYMENT_LABEL}={options.name}")
+        try:
+            remove_labelled(client, f"{DEPLOYMENT_LABEL}={options.name}")
+        except DockerException as trouble:
+            # A container of somebody else's in its network, say. What went wrong before is still the error.
+            error.add_note(f"not everything of it could be removed: {trouble}")
 
 
 def _keep_logs(failed: Machine, name: str, error: BaseException) -> None:
