@@ -14,30 +14,30 @@ import gevent
 from gevent.event import Event
 from locust import FastHttpUser, events, task
 
-from harness.errors import HarnessError
+from loadtests.support.fake_upstream import FakeUpstream
 from loadtests.support.images import Recipe
-from loadtests.support.limits import FAILURES, Limit
 from loadtests.support.scenario import Scenario
-from loadtests.support.standin import StandIn
+from loadtests.support.thresholds import FAILURES, Threshold
+from registry_stack.errors import RegistryStackError
 
-UPSTREAM_BYTES = Limit(
+UPSTREAM_BYTES = Threshold(
     # Manifests, and what a request has besides its body, come on top of registry 2.8's two fetches.
     "max-upstream-ratio",
     2.05,
     "upstream bytes, as a multiple of the image",
     lambda run: run.fact("upstream ratio"),
 )
-SLOWEST = Limit(
+SLOWEST = Threshold(
     "max-slowest-ratio", 1.3, "slowest client, as a multiple of one alone", lambda run: run.fact("slowest ratio")
 )
 SETTLED_S = 120
-HERD = Limit("min-herd", 1, "clients served at once", lambda run: run.fact("herd"), at_most=False)
+HERD = Threshold("min-herd", 1, "clients served at once", lambda run: run.fact("herd"), at_most=False)
 
 
 def recipes(options: argparse.Namespace) -> list[Recipe]:
     """One image for the one client, one for each herd: the same size, no common layer."""
     if options.rounds < 1:
-        raise HarnessError(f"--rounds {options.rounds}: at least one")
+        raise RegistryStackError(f"--rounds {options.rounds}: at least one")
     layers = tuple(options.image_mb * share for share in (0.5, 0.3, 0.15, 0.05))
     return [Recipe(f"library/herd-{number}", "1", layers) for number in range(options.rounds + 1)]
 
@@ -72,7 +72,7 @@ def _rounds() -> None:
     """One client alone, then the herds, then the end, whatever happens."""
     try:
         _measure()
-    except HarnessError as error:
+    except RegistryStackError as error:
         scenario.record.fail(time.monotonic(), "operator", str(error))
     finally:
         scenario.quit()
@@ -111,7 +111,7 @@ def _round(image: str, clients: int) -> tuple[float, float | None]:
     return seconds, standin.counters().get("bytes", 0) / size if standin and size else None
 
 
-def _settle(standin: StandIn) -> None:
+def _settle(standin: FakeUpstream) -> None:
     """Wait until the upstream sends nothing more: registry 2.8 fetches what it keeps by itself, after the client's."""
     deadline, before = time.monotonic() + SETTLED_S, -1
     while (now := standin.counters().get("bytes", 0)) != before and time.monotonic() < deadline:

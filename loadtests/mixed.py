@@ -17,10 +17,10 @@ from typing import Any
 import gevent
 from locust import FastHttpUser, events, task
 
-from harness.errors import HarnessError
 from loadtests.support.host import KILLED, Outage, host_of, kill
-from loadtests.support.limits import HIT_LATENCY, PULLS, PUSHES, Limit, Outcome
 from loadtests.support.scenario import Scenario
+from loadtests.support.thresholds import HIT_LATENCY, PULLS, PUSHES, Outcome, Threshold
+from registry_stack.errors import RegistryStackError
 
 _outages: list[Outage] = []
 
@@ -35,9 +35,11 @@ def unexplained(run: Outcome) -> float:
     return len(left)
 
 
-UNEXPLAINED = Limit("max-unexplained", 0, "failures that no killed service explains", unexplained)
-CYCLES = Limit("min-cycles", 1, "times that everything was broken once", lambda run: run.fact("cycles"), at_most=False)
-AWAY = Limit("max-away-s", 30, "longest time a killed service was away, s", lambda run: run.fact("longest away, s"))
+UNEXPLAINED = Threshold("max-unexplained", 0, "failures that no killed service explains", unexplained)
+CYCLES = Threshold(
+    "min-cycles", 1, "times that everything was broken once", lambda run: run.fact("cycles"), at_most=False
+)
+AWAY = Threshold("max-away-s", 30, "longest time a killed service was away, s", lambda run: run.fact("longest away, s"))
 
 # Tags expire several times in a run.
 scenario = Scenario(
@@ -72,7 +74,7 @@ def _break_things() -> None:
             for service in KILLED:
                 _kill(service)
             scenario.facts["cycles"] += scenario.running
-    except HarnessError as error:
+    except RegistryStackError as error:
         scenario.record.fail(time.monotonic(), "operator", str(error))
         scenario.quit()
 

@@ -10,8 +10,8 @@ A user is a Docker host that pulls one image after the other, chosen by Zipf's l
 
 from locust import FastHttpUser, task
 
-from loadtests.support.limits import FAILURES, HIT_LATENCY, HIT_RATIO, PULLS, THROUGHPUT
 from loadtests.support.scenario import Scenario
+from loadtests.support.thresholds import FAILURES, HIT_LATENCY, HIT_RATIO, PULLS, THROUGHPUT
 
 scenario = Scenario("pull", __doc__, [*HIT_LATENCY, HIT_RATIO, THROUGHPUT, PULLS, FAILURES])
 

@@ -10,8 +10,8 @@ import secrets
 
 from locust import FastHttpUser, task
 
-from loadtests.support.limits import FAILURES, PUSH_LATENCY, PUSHES
 from loadtests.support.scenario import Scenario
+from loadtests.support.thresholds import FAILURES, PUSH_LATENCY, PUSHES
 
 scenario = Scenario("push", __doc__, [PUSH_LATENCY, PUSHES, FAILURES], warm=False, pulls=False)
 _MB = 1_000_000

@@ -15,10 +15,10 @@ from typing import Any
 import gevent
 from locust import FastHttpUser, constant, events, task
 
-from harness.errors import HarnessError
 from loadtests.support.host import Sample, host_of, sample
-from loadtests.support.limits import FAILURES, HIT_LATENCY, PULLS, PUSHES, Limit, Outcome
 from loadtests.support.scenario import Scenario
+from loadtests.support.thresholds import FAILURES, HIT_LATENCY, PULLS, PUSHES, Outcome, Threshold
+from registry_stack.errors import RegistryStackError
 
 _samples: list[Sample] = []
 _WARM_UP = 0.1
@@ -36,11 +36,11 @@ def _growth(what: str) -> Any:
 
 
 GROWTH = (
-    Limit("max-memory-growth-mib", 30, "growth of memory, MiB", _growth("memory_mib")),
-    Limit("max-descriptor-growth", 100, "growth of open file descriptors", _growth("descriptors")),
-    Limit("max-disk-growth-mib", 100, "growth of disk use, MiB", _growth("disk_mib")),
+    Threshold("max-memory-growth-mib", 30, "growth of memory, MiB", _growth("memory_mib")),
+    Threshold("max-descriptor-growth", 100, "growth of open file descriptors", _growth("descriptors")),
+    Threshold("max-disk-growth-mib", 100, "growth of disk use, MiB", _growth("disk_mib")),
 )
-MEMORY = Limit(
+MEMORY = Threshold(
     "max-memory-mib", 600, "most memory of the whole host, MiB", lambda _run: max(_of("memory_mib"), default=None)
 )
 
@@ -76,7 +76,7 @@ def _watch() -> None:
                 "samples": len(_samples),
             }
             gevent.sleep(scenario.options.every)
-    except HarnessError as error:
+    except RegistryStackError as error:
         scenario.record.fail(0, "watch", str(error))
         scenario.quit()
 

@@ -12,20 +12,21 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli import report_errors
-from harness.console import fail, out, progress
-from harness.engine import Report, engine
-from harness.errors import HarnessError
-from loadtests.benchmark.asking import measure_down, measure_requests
-from loadtests.benchmark.bench import benchmark
 from loadtests.benchmark.criteria import judge
 from loadtests.benchmark.machine import describe
-from loadtests.benchmark.plan import BLOB, FULL, PUBLISHED, QUICK, SMALL, Plan
 from loadtests.benchmark.plots import plot_all
-from loadtests.benchmark.pulling import measure_docker, measure_herd, measure_limited, measure_pulls
+from loadtests.benchmark.profiles import BLOB, FULL, PUBLISHED, QUICK, SMALL, Plan
+from loadtests.benchmark.pull_benchmarks import measure_docker, measure_herd, measure_limited, measure_pulls
 from loadtests.benchmark.report import criteria_table, ratios_table, write_report
+from loadtests.benchmark.request_benchmarks import measure_down, measure_requests
 from loadtests.benchmark.results import Results
+from loadtests.benchmark.testbed import benchmark
 from loadtests.support.host import KILLED
+from registry_stack.cli import report_errors
+from registry_stack.console import fail, out, progress
+from registry_stack.docker.engine import engine
+from registry_stack.errors import RegistryStackError
+from registry_stack.progress import ProgressCallback
 
 ROOT = Path(__file__).resolve().parents[2]
 _CLEAN_UP_S = 120
@@ -75,10 +76,10 @@ def _earlier(figures: Path) -> Results:
         found = json.loads(figures.read_text())
         return Results(found["plan"], found["machine"], found["versions"], found["rows"])
     except (OSError, ValueError, KeyError) as error:
-        raise HarnessError(f"--again {figures}: these are no figures of an earlier run: {error!r}") from error
+        raise RegistryStackError(f"--again {figures}: these are no figures of an earlier run: {error!r}") from error
 
 
-def _measure(results: Results, plan: Plan, registry_3: str, report: Report) -> None:
+def _measure(results: Results, plan: Plan, registry_3: str, report: ProgressCallback) -> None:
     """What needs all contenders first, what needs the edge alone on its host last."""
     with benchmark([SMALL, BLOB, PUBLISHED], report) as (bench, (small, blob, published)):
         if registry_3:
@@ -96,13 +97,13 @@ def _measure(results: Results, plan: Plan, registry_3: str, report: Report) -> N
             # One that breaks off is shown in the report, and takes nothing else with it.
             try:
                 measure()
-            except (HarnessError, OSError) as error:
+            except (RegistryStackError, OSError) as error:
                 results.problems[name] = str(error).partition("\n")[0]
                 fail(f"{name}: {error}")
                 bench.calm()
 
 
-def _mixed(plan: Plan, report: Report) -> dict[str, Any]:
+def _mixed(plan: Plan, report: ProgressCallback) -> dict[str, Any]:
     """loadtests/mixed.py in a process of its own, on a mirror of its own; its summary as a row."""
     report(f"loadtests/mixed.py for {plan.mixed_s} s")
     with tempfile.TemporaryDirectory() as folder:

@@ -1,8 +1,8 @@
 """The figures that issue 4 demands, by name, each from rows of this very run."""
 
-from loadtests.benchmark.contenders import EDGE, PLAIN, PROXY_2, PROXY_3, STATIC
-from loadtests.benchmark.plan import Plan
+from loadtests.benchmark.profiles import Plan
 from loadtests.benchmark.results import Results
+from loadtests.benchmark.systems_under_test import EDGE, PLAIN, PROXY_2, PROXY_3, STATIC
 
 _MEMORY_MIB = 600
 

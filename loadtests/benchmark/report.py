@@ -6,9 +6,9 @@ from typing import Any
 
 from rich.table import Table
 
-from loadtests.benchmark.asking import AWAY_ASKED_S
 from loadtests.benchmark.criteria import others
-from loadtests.benchmark.plan import HEADLINE_CLIENTS, Plan
+from loadtests.benchmark.profiles import HEADLINE_CLIENTS, Plan
+from loadtests.benchmark.request_benchmarks import AWAY_ASKED_S
 from loadtests.benchmark.results import Criterion, Results, Row
 
 _TITLES = {"tag": "manifest by tag", "digest": "manifest by digest", "blob": "64 MiB blob"}

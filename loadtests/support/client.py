@@ -21,7 +21,7 @@ from geventhttpclient.client import HTTPClientPool
 from locust import FastHttpUser
 
 from loadtests.support.images import ACCEPT, LAYER, MANIFEST, sha256
-from loadtests.support.record import CACHE_HEADERS, Record
+from loadtests.support.metrics import CACHE_HEADERS, Record
 
 PARALLEL = 3
 _BLOCK = 1 << 18

@@ -4,14 +4,14 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from harness.deployment import Deployment
-from harness.errors import HarnessError
-from harness.frontdoor import answer
-from harness.local import find_host
-from harness.machine import Machine
-from harness.waiting import wait_until
+from loadtests.support.metrics import Failure
 from loadtests.support.mirror import Mirror
-from loadtests.support.record import Failure
+from registry_stack.deployment import Deployment
+from registry_stack.docker.machine import Machine
+from registry_stack.endpoint import get_status
+from registry_stack.errors import RegistryStackError
+from registry_stack.polling import wait_until
+from registry_stack.targets.local.target import find_host
 
 BACK_S = 60
 # What is killed in turn.
@@ -52,9 +52,11 @@ class Sample:
 
 
 def host_of(mirror: Mirror) -> Machine:
-    """The machine; HarnessError when the mirror is not a deployment on the engine here."""
+    """The machine; RegistryStackError when the mirror is not a deployment on the engine here."""
     if mirror.deployment is None or mirror.deployment.target != "local":
-        raise HarnessError(f"{mirror.url} is not a local deployment, whose services could be reached: use --own-mirror")
+        raise RegistryStackError(
+            f"{mirror.url} is not a local deployment, whose services could be reached: use --own-mirror"
+        )
     return find_host(mirror.deployment.name)
 
 
@@ -95,5 +97,5 @@ def _back(host: Machine, deployment: Deployment, service: str, before: str) -> s
     state = host.exec(["systemctl", "is-active", service], check=False).out.strip()
     if state != "active":
         return state
-    code = answer(deployment, deployment.mirror_url)
+    code = get_status(deployment, deployment.mirror_url)
     return None if code == 200 else f"HTTP {code}"

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import requests
 
-from harness import local
-from harness.deployment import Deployment, State, current
-from harness.engine import Report, engine, silent
-from harness.errors import HarnessError
-from harness.hot.environment import read_environment
-from harness.hot.template import load_template
-from harness.options import LocalOptions
+from loadtests.support.fake_upstream import URL, FakeUpstream
 from loadtests.support.images import ACCEPT, POPULAR, Image, Recipe
-from loadtests.support.standin import URL, StandIn
+from registry_stack.deployment import Deployment, State, current
+from registry_stack.docker.engine import engine
+from registry_stack.errors import RegistryStackError
+from registry_stack.product import TEMPLATE
+from registry_stack.progress import ProgressCallback, no_progress
+from registry_stack.targets.local import target as local
+from registry_stack.targets.local.options import LocalOptions
+from registry_stack.template.environment import read_environment
+from registry_stack.template.template import load_template
 
 # The host pulls it when it boots, after which it is not cold any more: none of the images that are measured.
 _CHECK = Recipe("library/check", "1", (0.01,))
@@ -36,7 +38,7 @@ class Mirror:
     ca_file: str
     images: tuple[str, ...]
     deployment: Deployment | None = None
-    standin: StandIn | None = None
+    standin: FakeUpstream | None = None
 
     def answers(self, reference: str) -> str | None:
         """None when it has a manifest for `repo:tag`, else what it said."""
@@ -52,16 +54,18 @@ class Mirror:
 def find_mirror(host: str, ca: str, name: str, images: Sequence[str], ask: bool = True) -> Mirror:
     """The mirror at `host`, or the deployment of that name; `images` as `repo:tag`, or none for what it should have.
 
-    Raises HarnessError when it is not there or, with `ask`, gives none of the images.
+    Raises RegistryStackError when it is not there or, with `ask`, gives none of the images.
     """
     if ca and not Path(ca).is_file():
-        raise HarnessError(f"--ca {ca}: there is no such file")
+        raise RegistryStackError(f"--ca {ca}: there is no such file")
     found = _elsewhere(host, ca, images) if host else _deployed(name, ca, images)
     if not ask:
         return found
     refusals = [found.answers(image) for image in found.images]
     if all(refusals):
-        raise HarnessError(f"the mirror {found.url} cannot pull {found.images[0]}: {refusals[0]} (see --images, --ca)")
+        raise RegistryStackError(
+            f"the mirror {found.url} cannot pull {found.images[0]}: {refusals[0]} (see --images, --ca)"
+        )
     usable = [image for image, refusal in zip(found.images, refusals, strict=True) if refusal is None]
     return Mirror(found.url, found.ca_file, tuple(usable), found.deployment, found.standin)
 
@@ -70,7 +74,7 @@ def find_mirror(host: str, ca: str, name: str, images: Sequence[str], ask: bool 
 def own_mirror(
     recipes: Sequence[Recipe],
     parameters: Sequence[str] = (),
-    report: Report = silent,
+    report: ProgressCallback = no_progress,
     prefix: str = "load",
 ) -> Iterator[tuple[Mirror, list[Image]]]:
     """A mirror deployed for this run beside an upstream of our own that serves these images; all of it is removed.
@@ -80,7 +84,7 @@ def own_mirror(
     client, options = engine(report), _options(prefix)
     try:
         local.prepare_network(client, options)
-        standin = StandIn.start(client, options.name, options.network, options.all_labels, report)
+        standin = FakeUpstream.start(client, options.name, options.network, options.all_labels, report)
         standin.add([_CHECK])
         images = standin.add(recipes, report)
         given = [
@@ -101,12 +105,12 @@ def own_mirror(
 
 def has_standin(name: str) -> bool:
     """Whether the local deployment of that name has an upstream of ours, which is always there."""
-    return StandIn.find(engine(), name) is not None
+    return FakeUpstream.find(engine(), name) is not None
 
 
 def known_parameters(parameters: Sequence[str]) -> list[str]:
     """Those `name=value` whose name this template has."""
-    names = load_template(local.TEMPLATE).parameters
+    names = load_template(TEMPLATE).parameters
     return [parameter for parameter in parameters if parameter.partition("=")[0] in names]
 
 
@@ -124,7 +128,7 @@ def _elsewhere(host: str, ca: str, images: Sequence[str]) -> Mirror:
 
 def _deployed(name: str, ca: str, images: Sequence[str]) -> Mirror:
     deployment = current(name)
-    standin = StandIn.find(engine(), name) if deployment.target == "local" else None
+    standin = FakeUpstream.find(engine(), name) if deployment.target == "local" else None
     ours = tuple(image for image in standin.images() if image != _CHECK.name) if standin else ()
     wanted = tuple(images) or ours or HUB_IMAGES
     return Mirror(deployment.mirror_url, ca or deployment.ca_file, wanted, deployment, standin)

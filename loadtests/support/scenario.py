@@ -20,15 +20,15 @@ from locust import FastHttpUser, events
 from locust.env import Environment
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, LocalRunner, Runner
 
-from harness.console import fail, out, progress, warn
-from harness.deployment import DEFAULT_NAME, State
-from harness.engine import Report
-from harness.errors import HarnessError
 from loadtests.support.client import RegistryClient
 from loadtests.support.images import POPULAR, Recipe, zipf
-from loadtests.support.limits import Judged, Limit, Outcome, hit_ratio, judge, table
+from loadtests.support.metrics import Record, percentile
 from loadtests.support.mirror import Mirror, find_mirror, has_standin, known_parameters, own_mirror
-from loadtests.support.record import Record, percentile
+from loadtests.support.thresholds import Outcome, Threshold, Verdict, hit_ratio, judge, table
+from registry_stack.console import fail, out, progress, warn
+from registry_stack.deployment import DEFAULT_NAME, State
+from registry_stack.errors import RegistryStackError
+from registry_stack.progress import ProgressCallback
 
 REPORTS = Path("test-logs/load")
 # auto: the deployed mirror, or one of our own where that one's upstream cannot be reached; own: always one of our own.
@@ -44,7 +44,7 @@ class Scenario:
         self,
         name: str,
         measures: str,
-        limits: Sequence[Limit],
+        limits: Sequence[Threshold],
         *,
         where: Where = "auto",
         recipes: Callable[[argparse.Namespace], Sequence[Recipe]] | None = None,
@@ -57,7 +57,7 @@ class Scenario:
         self.where, self.parameters, self.warm, self.pulls = where, parameters, warm, pulls
         self.least_images = least_images
         self._recipes = recipes or (lambda options: [recipe.scaled(options.scale) for recipe in POPULAR])
-        self.record, self.judged = Record(), list[Judged]()
+        self.record, self.judged = Record(), list[Verdict]()
         self.facts, self.notes = dict[str, float](), list[str]()
         self._beside: list[gevent.Greenlet] = []
         self.mirror: Mirror
@@ -77,7 +77,7 @@ class Scenario:
         if not push:
             return RegistryClient(user, self.record, mirror.url, mirror.ca_file, None)
         if known is None:
-            raise HarnessError(
+            raise RegistryStackError(
                 f"{mirror.url} is no deployment of ours, so its login is not known: deploy with `tox -e deploy`"
             )
         login = (known.registry_username, known.password)
@@ -104,7 +104,7 @@ class Scenario:
     @property
     def _runner(self) -> Runner:
         if self.environment.runner is None:
-            raise HarnessError("this is to be run by locust")
+            raise RegistryStackError("this is to be run by locust")
         return self.environment.runner
 
     def choose(self) -> tuple[str, str]:
@@ -146,7 +146,7 @@ class Scenario:
         signal.signal(signal.SIGTERM, lambda *_signal: sys.exit(143))
         try:
             if not isinstance(environment.runner, LocalRunner):
-                raise HarnessError(
+                raise RegistryStackError(
                     "one process only: the figures are this process's (no --master, --worker, --processes)"
                 )
             with progress(self.name, spinner=False) as report:
@@ -155,7 +155,7 @@ class Scenario:
                 report(f"{self.mirror.url} serves {', '.join(self.mirror.images)}")
                 if self.warm and not self.options.cold:
                     self._warm(report)
-        except HarnessError as error:
+        except RegistryStackError as error:
             fail(str(error))
             sys.exit(1)
         except KeyboardInterrupt:
@@ -167,26 +167,28 @@ class Scenario:
         if self.options.headless and not self.options.html_file:
             self.options.html_file = str(REPORTS / f"{self.name}.html")
 
-    def _find(self, report: Report) -> Mirror:
+    def _find(self, report: ProgressCallback) -> Mirror:
         options = self.options
         images = [image.strip() for image in options.images.split(",") if image.strip()]
         if images and len(images) < self.least_images:
-            raise HarnessError(f"--images {options.images}: {self.name} needs {self.least_images} at least")
+            raise RegistryStackError(f"--images {options.images}: {self.name} needs {self.least_images} at least")
         if malformed := [image for image in images if not image.rpartition(":")[0]]:
-            raise HarnessError(f"--images {malformed[0]}: an image is given as REPO:TAG, such as library/alpine:3.20")
+            raise RegistryStackError(
+                f"--images {malformed[0]}: an image is given as REPO:TAG, such as library/alpine:3.20"
+            )
         chosen = options.host or images or options.name != DEFAULT_NAME
         if options.own_mirror or (self.where == "own" and not chosen):
             return self._own(report)
         try:
             return find_mirror(options.host or "", options.ca, options.name, images, ask=self.pulls)
-        except HarnessError as error:
+        except RegistryStackError as error:
             known = State(options.name).load()
             if options.host or images or known is None or known.target != "local" or has_standin(options.name):
                 raise
             warn(f"{error}: using a mirror of our own, from the same cloud-config, with an upstream of our own")
             return self._own(report)
 
-    def _own(self, report: Report) -> Mirror:
+    def _own(self, report: ProgressCallback) -> Mirror:
         recipes = self._recipes(self.options)
         made = own_mirror(
             recipes, known_parameters(self.parameters), report, prefix=f"load-{self.name.replace('_', '-')}"
@@ -194,7 +196,7 @@ class Scenario:
         mirror, _images = self._cleanup.enter_context(made)
         return mirror
 
-    def _warm(self, report: Report) -> None:
+    def _warm(self, report: ProgressCallback) -> None:
         """Every image once, before the clock."""
         user = type("Warmer", (FastHttpUser,), {"abstract": True, "host": self.mirror.url})(self.environment)
         record = Record()
@@ -203,7 +205,9 @@ class Scenario:
             report(f"pulling {image} once")
             repo, _colon, tag = image.rpartition(":")
             if not client.pull(repo, tag):
-                raise HarnessError(f"{image} cannot be pulled through {self.mirror.url}: {record.failures[-1].reason}")
+                raise RegistryStackError(
+                    f"{image} cannot be pulled through {self.mirror.url}: {record.failures[-1].reason}"
+                )
         self.environment.stats.clear_all()
 
     def _start(self, **_event: Any) -> None:

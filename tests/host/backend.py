@@ -5,7 +5,7 @@ from typing import Any
 from testinfra.backend.base import BaseBackend, CommandResult
 from testinfra.host import Host
 
-from harness.machine import Machine
+from registry_stack.docker.machine import Machine
 
 
 class MachineBackend(BaseBackend):  # type: ignore[misc]

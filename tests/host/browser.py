@@ -8,10 +8,10 @@ from typing import Any
 from docker.models.containers import Container
 from selenium.webdriver import ChromeOptions, Remote
 
-from harness.images.own import own_image
-from harness.machine import Machine
-from harness.transfer import pack
-from harness.waiting import wait_until
+from registry_stack.docker.exec import pack
+from registry_stack.docker.machine import Machine
+from registry_stack.images.project import ensure_project_image
+from registry_stack.polling import wait_until
 from tests.host.targets import Target
 
 _PORT = 9515
@@ -27,7 +27,7 @@ class Browser:
 
     def __init__(self, target: Target) -> None:
         self.container: Container = target.engine.containers.create(
-            own_image(target.engine, "browser"),
+            ensure_project_image(target.engine, "browser"),
             network=target.place.network,
             dns=list(target.place.dns) or None,
             extra_hosts=dict(target.place.hosts),

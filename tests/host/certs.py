@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 from testinfra.host import Host
 
-from harness.waiting import wait_until
+from registry_stack.polling import wait_until
 from tests.host.targets import Target
-from tests.host.waits import deadline
+from tests.host.waiting import deadline
 from tests.support.certificates import Authority, Pair, certificate_at
 
 FOLDER = "/home/root/registry_certs"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from harness.engine import engine
-from harness.machine import Machine
+from registry_stack.docker.engine import engine
+from registry_stack.docker.machine import Machine
 from tests.host.metrics import wait_until_served
 from tests.host.targets import LocalTarget, Target, collect_deployments
 from tests.support.evidence import Evidence

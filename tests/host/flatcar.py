@@ -9,15 +9,16 @@ from typing import Any
 
 import docker
 
-from harness.hot.environment import Environment, Given
-from harness.hot.parameters import resolve_parameters
-from harness.hot.template import load_template
-from harness.images.archive import save_images
-from harness.images.own import own_image
-from harness.images.service import service_image
-from harness.local import FALLBACK, IMAGE_PARAMETERS, TEMPLATE, render
-from harness.machine import Machine, MachineSpec
-from harness.replacement import wait_until_ready
+from registry_stack.docker.machine import Machine, MachineSpec
+from registry_stack.images.archive import save_images
+from registry_stack.images.project import ensure_project_image
+from registry_stack.images.service import service_image
+from registry_stack.product import IMAGE_PARAMETERS, TEMPLATE
+from registry_stack.targets.local.rollout import wait_until_ready
+from registry_stack.targets.local.target import LOCAL_DEFAULTS, render
+from registry_stack.template.environment import Environment, SourcedValue
+from registry_stack.template.parameters import resolve_parameters
+from registry_stack.template.template import load_template
 from tests.support import coreos_cloudinit
 from tests.support.oci import OciClient
 
@@ -60,7 +61,7 @@ class Flatcar:
         return flatcar
 
     def wait_until_ready(self) -> None:
-        """Wait for its own proof that it works; raises HarnessError with its reason."""
+        """Wait for its own proof that it works; raises RegistryStackError with its reason."""
         wait_until_ready(self.machine, lambda _step: None)
 
     def reboot(self) -> None:
@@ -69,7 +70,7 @@ class Flatcar:
         self.wait_until_ready()
 
     def output(self, command: str) -> str:
-        """What a shell command says there; a failure is a HarnessError."""
+        """What a shell command says there; a failure is a RegistryStackError."""
         return self.machine.exec(["sh", "-euc", command]).out.strip()
 
     def client(self, port: int, folder: Path) -> OciClient:
@@ -88,8 +89,8 @@ def _values(client: docker.DockerClient) -> dict[str, Any]:
         "require_upstream": True,
         "registry_password": secrets.token_hex(16),
     }
-    given = {name: Given(value, "the test") for name, value in own.items()}
-    values = resolve_parameters(load_template(TEMPLATE), Environment(given, {}), FALLBACK)
+    given = {name: SourcedValue(value, "the test") for name, value in own.items()}
+    values = resolve_parameters(load_template(TEMPLATE), Environment(given, {}), LOCAL_DEFAULTS)
     return values | {name: service_image(client, values[name], kind) for name, kind in IMAGE_PARAMETERS.items()}
 
 
@@ -98,7 +99,7 @@ def _spec(
 ) -> MachineSpec:
     archives = save_images(client, sorted({values[name] for name in IMAGE_PARAMETERS}))
     return MachineSpec(
-        image=own_image(client, "host"),
+        image=ensure_project_image(client, "host"),
         name=name,
         labels=labels,
         network=network,

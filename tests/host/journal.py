@@ -4,8 +4,8 @@ import json
 
 from testinfra.host import Host
 
-from harness.waiting import wait_until
-from tests.host.waits import deadline
+from registry_stack.polling import wait_until
+from tests.host.waiting import deadline
 
 
 class Journal:

@@ -9,8 +9,8 @@ import yaml
 from docker.models.containers import Container
 from testinfra.host import Host
 
-from harness.images.own import own_image
-from harness.transfer import pack
+from registry_stack.docker.exec import pack
+from registry_stack.images.project import ensure_project_image
 from tests.host.targets import LocalTarget
 
 MONITORING = Path(__file__).resolve().parents[2] / "monitoring"
@@ -27,7 +27,7 @@ class Prometheus:
     def __init__(self, target: LocalTarget) -> None:
         self.host: Host = target.host
         self.container: Container = target.engine.containers.create(
-            own_image(target.engine, "prometheus"),
+            ensure_project_image(target.engine, "prometheus"),
             network_mode=f"container:{target.machine.name}",
             labels=target.labels,
         )

@@ -10,17 +10,17 @@ from typing import Any, ClassVar, Protocol
 
 from openstack.connection import Connection
 
-from harness.client import Place
-from harness.cloud import target as cloud
-from harness.cloud.connection import connect, heat
-from harness.cloud.stack import Stack
-from harness.cloud.target import CloudOptions
-from harness.engine import engine
-from harness.lab import settings
-from harness.machine import remove_labelled
-from harness.targets import Target, cloud_options
-from harness.waiting import wait_until
-from tests.host.sockets import listening
+from registry_stack.docker.engine import engine
+from registry_stack.docker.machine import remove_labelled
+from registry_stack.lab import settings
+from registry_stack.machines.client import ClientNetwork
+from registry_stack.polling import wait_until
+from registry_stack.targets.choice import Target, cloud_options
+from registry_stack.targets.cloud import target as cloud
+from registry_stack.targets.cloud.connection import connect, heat
+from registry_stack.targets.cloud.stack import Stack
+from registry_stack.targets.cloud.target import CloudOptions
+from tests.host.listening_ports import listening
 from tests.host.targets import (
     CHECK_REPO,
     CHECK_TAG,
@@ -229,9 +229,9 @@ class LabTarget(StackTarget):
         return Upstream.start(self.engine, settings.NAME, self.labels, name=self.name, auth="token", alias=UPSTREAM)
 
     @property
-    def place(self) -> Place:
+    def place(self) -> ClientNetwork:
         """The lab's network and its name server."""
-        return Place(settings.NAME, dns=[settings.ADDRESS])
+        return ClientNetwork(settings.NAME, dns=[settings.ADDRESS])
 
 
 class CloudTarget(StackTarget):
@@ -263,6 +263,6 @@ class CloudTarget(StackTarget):
         self.own_sockets = listening(self.host, without="docker-proxy")
 
     @property
-    def place(self) -> Place:
+    def place(self) -> ClientNetwork:
         """A network here, from which the floating IP is reached."""
-        return Place(self.network, hosts={self.fqdn: self.deployment.address})
+        return ClientNetwork(self.network, hosts={self.fqdn: self.deployment.address})

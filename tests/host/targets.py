@@ -12,15 +12,15 @@ from typing import Any, Protocol
 import docker
 from testinfra.host import Host
 
-from harness import local
-from harness.client import Place, docker_client
-from harness.deployment import Deployment
-from harness.engine import engine
-from harness.errors import HarnessError
-from harness.hot.environment import read_environment
-from harness.machine import Machine, remove_labelled
-from harness.options import LocalOptions
-from harness.waiting import wait_until
+from registry_stack.deployment import Deployment
+from registry_stack.docker.engine import engine
+from registry_stack.docker.machine import Machine, remove_labelled
+from registry_stack.errors import RegistryStackError
+from registry_stack.machines.client import ClientNetwork, docker_client
+from registry_stack.polling import wait_until
+from registry_stack.targets.local import target as local
+from registry_stack.targets.local.options import LocalOptions
+from registry_stack.template.environment import read_environment
 from tests.host.backend import testinfra_host
 from tests.support.oci import Auth, OciClient
 from tests.support.upstream import PASSWORD, USERNAME, Upstream, ensure_network
@@ -63,7 +63,7 @@ class Target(Protocol):
     labels: dict[str, str]
 
     @property
-    def place(self) -> Place:
+    def place(self) -> ClientNetwork:
         """Where its clients are."""
 
     @property
@@ -128,7 +128,7 @@ class AnyTarget(ABC):
 
     @property
     @abstractmethod
-    def place(self) -> Place:
+    def place(self) -> ClientNetwork:
         """Where its clients are."""
 
     @property
@@ -161,7 +161,7 @@ class AnyTarget(ABC):
         """A probe: the verdict of registry-ready, which a failure ends the wait with."""
         state = self.host.run("systemctl show --property ActiveState --value registry-ready").stdout.strip()
         if state == "failed":
-            raise HarnessError(f"registry-ready: {self.host.run('cat /run/registry/ready.json').stdout}")
+            raise RegistryStackError(f"registry-ready: {self.host.run('cat /run/registry/ready.json').stdout}")
         return None if state == "active" else state or "systemd does not answer"
 
 
@@ -194,9 +194,9 @@ class LocalTarget(AnyTarget):
         self.secrets = [self.deployment.password, *hidden_values()]
 
     @property
-    def place(self) -> Place:
+    def place(self) -> ClientNetwork:
         """Where its clients are."""
-        return Place(self.options.network)
+        return ClientNetwork(self.options.network)
 
     @property
     def fqdn(self) -> str:

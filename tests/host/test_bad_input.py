@@ -8,8 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from harness import local
-from harness.engine import engine
+from registry_stack.docker.engine import engine
+from registry_stack.targets.local import target as local
 from tests.support.commands import Done, deploy, run
 
 PREFIX = f"hosttest-{secrets.token_hex(3)}"
@@ -61,7 +61,7 @@ def test_reason_of_the_host_comes_back(attempts: dict[str, Future[Done]], case: 
     assert done.error.startswith(ON_THE_HOST[case][1]), done.err
     assert done.code == 1
     assert done.seconds_since(f"booting {PREFIX}-{case} ") < WITHIN_S.get(case, 60)
-    assert local.parts(engine(), f"{PREFIX}-{case}") == []
+    assert local.list_resources(engine(), f"{PREFIX}-{case}") == []
 
 
 def test_taken_port() -> None:
@@ -72,7 +72,7 @@ def test_taken_port() -> None:
         1,
         f"error: port {port} on 127.0.0.1 is taken: stop what listens there, or choose another with --mirror-port",
     )
-    assert local.parts(engine(), f"{PREFIX}-port") == []
+    assert local.list_resources(engine(), f"{PREFIX}-port") == []
 
 
 def test_two_taken_ports() -> None:

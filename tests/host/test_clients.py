@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 from testinfra.host import Host
 
-from harness.client import configure, image_digest
-from harness.clientconfig import client_configuration
-from harness.errors import HarnessError
-from harness.hot.environment import Environment, Given
-from harness.hot.parameters import resolve_parameters
-from harness.hot.template import load_template
-from harness.hot.userdata import render_outputs
-from harness.local import FALLBACK, TEMPLATE
-from harness.machine import Machine
+from registry_stack.commands.client_config import client_configuration
+from registry_stack.docker.machine import Machine
+from registry_stack.errors import RegistryStackError
+from registry_stack.machines.client import configure, image_digest
+from registry_stack.product import TEMPLATE
+from registry_stack.targets.local.target import LOCAL_DEFAULTS
+from registry_stack.template.environment import Environment, SourcedValue
+from registry_stack.template.parameters import resolve_parameters
+from registry_stack.template.template import load_template
+from registry_stack.userdata.render import render_outputs
 from tests.host.journal import journal
 from tests.host.targets import Target
 from tests.support.oci import ImageRef, OciClient
@@ -145,10 +146,10 @@ def stack_configuration(target: Target) -> str:
     own = {"hostname": hostname, "domain": domain, "dns_zone": f"{domain}."}
     own["registry_username"] = target.deployment.registry_username
     template = load_template(TEMPLATE)
-    given = {name: Given(value, "the test") for name, value in own.items()}
+    given = {name: SourcedValue(value, "the test") for name, value in own.items()}
     data = json.dumps({"ca": Path(target.deployment.ca_file).read_text()})
     outputs = render_outputs(
-        template, resolve_parameters(template, Environment(given, {}), FALLBACK), {("ready", "data"): data}
+        template, resolve_parameters(template, Environment(given, {}), LOCAL_DEFAULTS), {("ready", "data"): data}
     )
     return str(outputs["client_configuration"])
 
@@ -169,7 +170,7 @@ def test_output_of_the_stack_configures_a_docker_host(
 def test_push_to_the_mirror_is_refused(machine: Machine, target: Target, pushed: str) -> None:
     name = f"{target.fqdn}/library/pushed:1"
     machine.exec(["docker", "tag", pushed, name])
-    with pytest.raises(HarnessError, match="this is a pull-through mirror: push to port 5000"):
+    with pytest.raises(RegistryStackError, match="this is a pull-through mirror: push to port 5000"):
         machine.exec(["docker", "push", name])
 
 

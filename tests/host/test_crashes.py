@@ -5,10 +5,10 @@ import time
 import pytest
 from testinfra.host import Host
 
-from harness.replacement import UNITS
-from harness.waiting import wait_until
+from registry_stack.polling import wait_until
+from registry_stack.targets.local.rollout import UNITS
 from tests.host.targets import Target
-from tests.host.waits import deadline, wait_until_working
+from tests.host.waiting import deadline, wait_until_working
 from tests.support.oci import OciClient
 from tests.support.upstream import Upstream
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import pytest
 from docker import DockerClient
 
-from harness import local
-from harness.deployment import current
-from harness.engine import engine
-from harness.machine import Machine
-from harness.waiting import wait_until
+from registry_stack.deployment import current
+from registry_stack.docker.engine import engine
+from registry_stack.docker.machine import Machine
+from registry_stack.polling import wait_until
+from registry_stack.targets.local import target as local
 from tests.support.commands import deploy, finish, run, start
 from tests.support.oci import Auth, ImageRef, OciClient
 
@@ -35,7 +35,7 @@ def client() -> Iterator[DockerClient]:
     local.destroy(NAME)
     yield client
     local.destroy(NAME)
-    assert local.parts(client, NAME) == []
+    assert local.list_resources(client, NAME) == []
 
 
 def host_of(client: DockerClient) -> Machine:
@@ -70,7 +70,7 @@ def test_interrupted_deploy_leaves_nothing(client: DockerClient) -> None:
     interrupt(client, process, signal.SIGINT)
     done = finish(process, started)
     assert (done.code, done.error) == (130, "error: interrupted")
-    assert local.parts(client, NAME) == []
+    assert local.list_resources(client, NAME) == []
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def pushed(client: DockerClient, deployed: str) -> ImageRef:
 
 def test_deploys_after_a_killed_deploy(client: DockerClient, deployed: str) -> None:
     registry(client).expect(200, "GET", "/v2/")
-    assert local.parts(client, NAME) == [f"container {NAME}", f"network {NAME}-net", f"volume {NAME}-state"]
+    assert local.list_resources(client, NAME) == [f"container {NAME}", f"network {NAME}-net", f"volume {NAME}-state"]
 
 
 def test_says_what_it_is_without(deployed: str) -> None:
@@ -185,7 +185,9 @@ def test_killed_replacement_is_cleaned_up(client: DockerClient, pushed: ImageRef
     assert run(*deploy(NAME, "-P", USER)).code == 0
     assert registry(client).pull("deploy/kept", "1").digest == pushed.digest
     assert current(NAME).registry_username == "somebody"
-    assert [part for part in local.parts(client, NAME) if part.startswith("container")] == [f"container {NAME}"]
+    assert [part for part in local.list_resources(client, NAME) if part.startswith("container")] == [
+        f"container {NAME}"
+    ]
 
 
 def test_destroy_asks(pushed: ImageRef) -> None:
@@ -196,7 +198,7 @@ def test_destroy_asks(pushed: ImageRef) -> None:
 def test_destroy_can_keep_the_data(client: DockerClient, pushed: ImageRef) -> None:
     before = lasting(client)
     assert run("destroy", "--name", NAME, "--keep-data", "--yes").code == 0
-    assert local.parts(client, NAME) == [f"volume {NAME}-state"]
+    assert local.list_resources(client, NAME) == [f"volume {NAME}-state"]
     assert run(*deploy(NAME)).code == 0
     assert lasting(client) == before
     assert registry(client).pull("deploy/kept", "1").digest == pushed.digest
@@ -204,6 +206,6 @@ def test_destroy_can_keep_the_data(client: DockerClient, pushed: ImageRef) -> No
 
 def test_destroy_leaves_nothing(client: DockerClient, pushed: ImageRef) -> None:
     assert run("destroy", "--name", NAME, "--yes").code == 0
-    assert local.parts(client, NAME) == []
+    assert local.list_resources(client, NAME) == []
     done = run("status", "--name", NAME)
     assert (done.code, done.error) == (1, f'error: nothing is deployed under the name "{NAME}": run `tox -e deploy`')

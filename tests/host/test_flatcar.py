@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.engine import engine
-from harness.hot.userdata import HostFile, host_files
-from harness.local import render
-from harness.machine import remove_labelled
+from registry_stack.docker.engine import engine
+from registry_stack.docker.machine import remove_labelled
+from registry_stack.targets.local.target import render
+from registry_stack.userdata.render import HostFile, host_files
 from tests.host.conftest import MACHINES
 from tests.host.flatcar import ADDRESS, UNIT, Flatcar
 from tests.host.targets import METADATA, RUN_LABEL

@@ -9,10 +9,10 @@ import pytest
 from requests import Response
 from testinfra.host import Host
 
-from harness.waiting import wait_until
+from registry_stack.polling import wait_until
 from tests.host.journal import journal
 from tests.host.targets import Target
-from tests.host.waits import deadline, wait_for_file
+from tests.host.waiting import deadline, wait_for_file
 from tests.support.oci import ImageRef, OciClient
 
 READ_ONLY_FILE = "/run/registry/gc/read-only"

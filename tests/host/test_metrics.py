@@ -7,7 +7,7 @@ from testinfra.host import Host
 
 from tests.host.metrics import metrics_text, settled, total, wait_for
 from tests.host.targets import LocalTarget, Target
-from tests.host.waits import wait_until_working
+from tests.host.waiting import wait_until_working
 from tests.support.oci import OciClient
 from tests.support.upstream import PULLS, PULLS_LEFT, Upstream
 

@@ -6,9 +6,9 @@ import pytest
 from requests import Response
 from testinfra.host import Host
 
-from harness.waiting import wait_until
+from registry_stack.polling import wait_until
 from tests.host.targets import Target
-from tests.host.waits import deadline
+from tests.host.waiting import deadline
 from tests.support.oci import ACCEPT, ImageRef, OciClient
 from tests.support.outages import Outage, gone, hanging
 from tests.support.upstream import Upstream

@@ -10,7 +10,7 @@ from testinfra.host import Host
 
 from tests.host.journal import journal
 from tests.host.targets import CHECK_REPO, CHECK_TAG, Target
-from tests.host.waits import wait_for_file
+from tests.host.waiting import wait_for_file
 
 ENVIRONMENT = "/etc/docker-registry/environment"
 FOLDER = "/run/heat-stand-in"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from testinfra.host import Host
 
-from harness.replacement import UNITS
+from registry_stack.targets.local.rollout import UNITS
 from tests.host.targets import Target
 
 CERTS = "/home/root/registry_certs"

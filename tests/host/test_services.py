@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from harness.replacement import UNITS
+from registry_stack.targets.local.rollout import UNITS
 from tests.host.journal import journal
-from tests.host.sockets import listening
+from tests.host.listening_ports import listening
 from tests.host.targets import Target
 from tests.support.oci import OciClient
 from tests.support.upstream import Upstream

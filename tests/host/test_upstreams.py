@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import pytest
 from testinfra.host import Host
 
-from harness import local
-from harness.client import Place, configure, docker_client
-from harness.deployment import Deployment
-from harness.engine import engine
-from harness.hot.environment import read_environment
-from harness.machine import Machine, remove_labelled
-from harness.options import LocalOptions
-from harness.status import status_of
-from harness.waiting import wait_until
+from registry_stack.commands.status import status_of
+from registry_stack.deployment import Deployment
+from registry_stack.docker.engine import engine
+from registry_stack.docker.machine import Machine, remove_labelled
+from registry_stack.machines.client import ClientNetwork, configure, docker_client
+from registry_stack.polling import wait_until
+from registry_stack.targets.local import target as local
+from registry_stack.targets.local.options import LocalOptions
+from registry_stack.template.environment import read_environment
 from tests.host import backend
 from tests.host.conftest import MACHINES
 from tests.host.journal import journal
@@ -52,7 +52,7 @@ CLIENTS = {
 
 
 @dataclass(frozen=True)
-class World:
+class StackUnderTest:
     """A host with two upstreams, and a client of it that is configured for each kind."""
 
     deployment: Deployment
@@ -63,7 +63,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
+def world(request: pytest.FixtureRequest) -> Iterator[StackUnderTest]:
     run = f"hosttest-upstreams-{secrets.token_hex(3)}"
     options = LocalOptions(name=run, mirror_port=None, registry_port=None, labels={RUN_LABEL: run})
     network, labels = options.network, options.all_labels
@@ -85,17 +85,17 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         }
         given = read_environment([], [f"{name}={value}" for name, value in parameters.items()])
         deployment = local.deploy(options, given)
-        client = docker_client(engine(), f"{run}-client", Place(network), labels, deployment, FQDN)
+        client = docker_client(engine(), f"{run}-client", ClientNetwork(network), labels, deployment, FQDN)
         for kind in ("containerd", "podman"):
             configure(client, kind, deployment, FQDN)
         client.put(f"{BUILD}/Dockerfile", DOCKERFILE)
-        yield World(deployment, backend.testinfra_host(local.find_host(run)), client, first, second)
+        yield StackUnderTest(deployment, backend.testinfra_host(local.find_host(run)), client, first, second)
     finally:
         remove_labelled(engine(), f"{RUN_LABEL}={run}")
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_real_client_pulls_from_the_second(world: World, client: str) -> None:
+def test_real_client_pulls_from_the_second(world: StackUnderTest, client: str) -> None:
     """Once from the upstream, again from the cache; from nowhere else, since nowhere else are these bytes."""
     repo = f"team/{client}"
     pull, forget, path = (shlex.split(text.format(repo=repo)) for text in CLIENTS[client])
@@ -113,13 +113,13 @@ def test_real_client_pulls_from_the_second(world: World, client: str) -> None:
     assert f"/v2/{repo}/manifests/1" not in {one.path for one in world.first.requests()}
 
 
-def test_its_proxy_is_among_the_services(world: World) -> None:
+def test_its_proxy_is_among_the_services(world: StackUnderTest) -> None:
     services = {one.unit: one for one in status_of(world.deployment).services}
     assert services[f"docker-registry-proxy@{NAME}"].state == "active"
     assert services[f"docker-registry-proxy@{NAME}"].memory_mib > 0
 
 
-def test_status_page_shows_both(world: World) -> None:
+def test_status_page_shows_both(world: StackUnderTest) -> None:
     mirror = OciClient(world.deployment.mirror_url, verify=world.deployment.ca_file)
 
     def answering() -> str | None:

@@ -9,10 +9,11 @@ import docker
 import pytest
 from testcontainers.core.config import testcontainers_config
 
-from harness.engine import engine, silent
-from harness.images.pull import Outcome, present, pull
-from tests.integration.host import EDGE, PROXY, REDIS, REGISTRY, Host, MakeHost
-from tests.integration.run import Run
+from registry_stack.docker.engine import engine
+from registry_stack.images.pull import Outcome, present, pull
+from registry_stack.progress import no_progress
+from tests.integration.session import Run
+from tests.integration.simulated_host import EDGE, PROXY, REDIS, REGISTRY, Host, MakeHost
 from tests.integration.swift import Swift
 from tests.support.upstream import Upstream
 
@@ -33,7 +34,7 @@ def this_run(request: pytest.FixtureRequest) -> Iterator[Run]:
 def _do_without_ryuk(client: docker.DockerClient) -> None:
     """Its reaper is a second net; where its image cannot be had, our own cleaning up is the only one."""
     image = testcontainers_config.ryuk_image
-    if not present(client, image) and pull(client, image, silent)[0] is not Outcome.PULLED:
+    if not present(client, image) and pull(client, image, no_progress)[0] is not Outcome.PULLED:
         os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
 
 

@@ -11,10 +11,10 @@ import requests
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network
 
-from harness.images.own import own_image
-from harness.swift import ALIAS, PROJECT, REGION, USERNAME
-from harness.waiting import wait_until
-from tests.integration.run import Run, start
+from registry_stack.images.project import ensure_project_image
+from registry_stack.machines.swift import ALIAS, PROJECT, REGION, USERNAME
+from registry_stack.polling import wait_until
+from tests.integration.session import Run, start
 
 KEYSTONE_PORT, SWIFT_PORT = 5000, 8080
 DEADLINE_S = 120
@@ -37,7 +37,7 @@ class Swift:
     def __init__(self, this_run: Run) -> None:
         self.password = secrets.token_hex(16)
         container = this_run.container(
-            own_image(this_run.client, "swift"),
+            ensure_project_image(this_run.client, "swift"),
             "swift",
             env={
                 "SWIFT_USERNAME": USERNAME,

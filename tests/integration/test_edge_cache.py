@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from requests import Response
 
-from harness.waiting import wait_until
+from registry_stack.polling import wait_until
 from tests.integration.cache import warm
 from tests.integration.client import digest
-from tests.integration.host import EDGE, PROXY, REDIS, Host, MakeHost
-from tests.integration.run import Run
+from tests.integration.session import Run
+from tests.integration.simulated_host import EDGE, PROXY, REDIS, Host, MakeHost
 from tests.support.oci import ACCEPT, ImageRef
 from tests.support.outages import Outage, gone, hanging, refusing
 from tests.support.upstream import Upstream, now

@@ -5,10 +5,10 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 
-from harness.transfer import Result
-from harness.waiting import wait_until
+from registry_stack.docker.exec import Result
+from registry_stack.polling import wait_until
 from tests.integration.client import PushClient, digest
-from tests.integration.host import REDIS, Host
+from tests.integration.simulated_host import REDIS, Host
 from tests.integration.swift import Swift
 from tests.integration.test_swift import CONTAINER, object_of
 from tests.support.oci import Layer

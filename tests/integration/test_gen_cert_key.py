@@ -2,8 +2,8 @@
 
 import pytest
 
-from harness.transfer import Result
-from tests.integration.host import CERTIFICATES, Host, MakeHost
+from registry_stack.docker.exec import Result
+from tests.integration.simulated_host import CERTIFICATES, Host, MakeHost
 
 KEPT = "/var/lib/registry/certs"
 FILES = ("ca.crt", "ca.key", "server.crt", "server.key")

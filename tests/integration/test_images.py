@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.images import base_image
-from harness.images import build as build_module
-from harness.images.build import ensure_built
-from tests.integration.run import Run
+from registry_stack.images import base_image
+from registry_stack.images import build as build_module
+from registry_stack.images.build import ensure_built
+from tests.integration.session import Run
 
 RUNS = 4
 

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness.waiting import wait_until
+from registry_stack.polling import wait_until
 from tests.integration.cache import warm
 from tests.integration.client import digest
-from tests.integration.host import PROXY, REDIS, Host
+from tests.integration.simulated_host import PROXY, REDIS, Host
 from tests.support.oci import ACCEPT, MANIFEST, ImageRef, OciClient
 from tests.support.upstream import Upstream, now
 

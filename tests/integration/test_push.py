@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.integration.client import PushClient, digest
-from tests.integration.host import REDIS, REGISTRY, Host
+from tests.integration.simulated_host import REDIS, REGISTRY, Host
 from tests.support.oci import CONFIG, LAYER, Blob, ImageRef, Layer
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harness.cloud.s3 import s3_objection
+from registry_stack.targets.cloud.s3 import s3_objection
 from tests.integration.swift import Swift
 
 BUCKET = "asked-beforehand"

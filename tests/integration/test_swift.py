@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from harness.swift import ALIAS
+from registry_stack.machines.swift import ALIAS
 from tests.integration.client import PushClient
-from tests.integration.host import EDGE, REDIS, REGISTRY, REGISTRY_PORT, Host, MakeHost
+from tests.integration.simulated_host import EDGE, REDIS, REGISTRY, REGISTRY_PORT, Host, MakeHost
 from tests.integration.swift import Swift
 from tests.support.oci import Blob, Layer
 

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store
 
-from tests.integration.host import CERTIFICATES, MIRROR_PORT, REGISTRY_PORT, Host
+from tests.integration.simulated_host import CERTIFICATES, MIRROR_PORT, REGISTRY_PORT, Host
 
 PORTS = pytest.mark.parametrize("port", [MIRROR_PORT, REGISTRY_PORT], ids=["mirror", "registry"])
 

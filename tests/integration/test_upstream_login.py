@@ -3,8 +3,8 @@
 import pytest
 
 from tests.integration.cache import warm
-from tests.integration.host import EDGE, PROXY, REDIS, Host, MakeHost
-from tests.integration.run import Run
+from tests.integration.session import Run
+from tests.integration.simulated_host import EDGE, PROXY, REDIS, Host, MakeHost
 from tests.support.oci import ACCEPT
 from tests.support.upstream import PASSWORD, USERNAME, Auth, Upstream, now
 

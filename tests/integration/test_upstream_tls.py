@@ -4,8 +4,8 @@ import base64
 
 import pytest
 
-from tests.integration.host import EDGE, PROXY, REDIS, Host, MakeHost
-from tests.integration.run import Run
+from tests.integration.session import Run
+from tests.integration.simulated_host import EDGE, PROXY, REDIS, Host, MakeHost
 from tests.support.certificates import Authority
 from tests.support.oci import ACCEPT
 from tests.support.upstream import NAME, Upstream

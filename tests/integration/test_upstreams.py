@@ -8,8 +8,8 @@ import pytest
 import requests
 
 from tests.integration.client import digest
-from tests.integration.host import EDGE, PROXY, REDIS, Host, MakeHost
-from tests.integration.run import Run
+from tests.integration.session import Run
+from tests.integration.simulated_host import EDGE, PROXY, REDIS, Host, MakeHost
 from tests.support.oci import ACCEPT, ImageRef, OciClient
 from tests.support.upstream import PASSWORD, USERNAME, Upstream
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import docker
 import pytest
 
-from harness.engine import engine
-from harness.lab import lab, settings
-from harness.machine import Machine
-from tests.lab import outer
+from registry_stack.docker.engine import engine
+from registry_stack.docker.machine import Machine
+from registry_stack.lab import lab, settings
+from tests.lab import host_snapshot
 
 
 @dataclass
@@ -42,7 +42,7 @@ def client() -> docker.DockerClient:
 def running(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGISTRY_STACK_STATE", str(tmp_path_factory.mktemp("state")))
-        before = outer.snapshot()
+        before = host_snapshot.snapshot()
         try:
             folder = lab.up()
             machine = Machine.find(client, settings.NAME)

@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import openstack
 import pytest
 
-from harness.cloud.connection import connect
-from harness.lab import container, credentials, lab, settings
-from harness.lab.build import lab_image
-from harness.lab.ready import NEUTRON_AGENTS, NOVA_SERVICES
-from tests.lab import outer
+from registry_stack.lab import container, credentials, lab, settings
+from registry_stack.lab.build import lab_image
+from registry_stack.lab.readiness import NEUTRON_AGENTS, NOVA_SERVICES
+from registry_stack.targets.cloud.connection import connect
+from tests.lab import host_snapshot
 from tests.lab.conftest import RunningLab
 
 
@@ -125,15 +125,15 @@ def test_floating_addresses_need_no_route_outside(running: RunningLab) -> None:
 def test_the_machine_outside_is_as_it_was_after_down(running: RunningLab) -> None:
     identity = str(running.machine.container.id)
     bridge = f"br-{str(running.client.networks.get(settings.NAME).id)[:12]}"
-    assert outer.processes_of(identity)
-    assert outer.mentions(bridge)
+    assert host_snapshot.processes_of(identity)
+    assert host_snapshot.mentions(bridge)
     gone = lab.down()
     assert settings.NAME in gone
     assert not running.folder.exists()
-    assert outer.differences(running.before, outer.snapshot()) == []
-    assert outer.mentions(settings.SUBNET.removesuffix(".0/24")) == []
-    assert outer.mentions(bridge) == []
-    assert outer.processes_of(identity) == []
+    assert host_snapshot.differences(running.before, host_snapshot.snapshot()) == []
+    assert host_snapshot.mentions(settings.SUBNET.removesuffix(".0/24")) == []
+    assert host_snapshot.mentions(bridge) == []
+    assert host_snapshot.processes_of(identity) == []
     assert lab.down() == []
 
 
@@ -143,5 +143,5 @@ def test_the_machine_outside_is_as_it_was_after_a_crash(running: RunningLab) -> 
     machine.exec(["timeout", "60", "sh", "-c", "until [ -e /sys/class/net/br-ex ]; do sleep 0.2; done"])
     machine.container.kill()
     assert settings.NAME in lab.down()
-    assert outer.differences(running.before, outer.snapshot()) == []
-    assert outer.mentions(settings.SUBNET.removesuffix(".0/24")) == []
+    assert host_snapshot.differences(running.before, host_snapshot.snapshot()) == []
+    assert host_snapshot.mentions(settings.SUBNET.removesuffix(".0/24")) == []

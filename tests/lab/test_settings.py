@@ -3,8 +3,8 @@
 import ipaddress
 import re
 
-from harness.images.build import FOLDER
-from harness.lab import settings
+from registry_stack.images.build import FOLDER
+from registry_stack.lab import settings
 
 
 def test_the_images_know_the_address_of_the_lab() -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from loadtests.support.fake_upstream import FakeUpstream
 from loadtests.support.images import POPULAR
 from loadtests.support.mirror import Mirror, own_mirror
-from loadtests.support.standin import StandIn
 
 ROOT = Path(__file__).resolve().parents[2]
 SCALE = 0.02
@@ -51,7 +51,7 @@ def mirror(state: None) -> Iterator[Mirror]:
 
 
 @pytest.fixture(scope="session")
-def standin(mirror: Mirror) -> StandIn:
+def standin(mirror: Mirror) -> FakeUpstream:
     """Its upstream."""
     assert mirror.standin is not None
     return mirror.standin

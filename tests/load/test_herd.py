@@ -7,23 +7,23 @@ from typing import Any
 
 import pytest
 
-from loadtests.benchmark import herd
+from loadtests.benchmark import pull_worker
+from loadtests.support.fake_upstream import URL, FakeUpstream
 from loadtests.support.images import ACCEPT, Image, Recipe
-from loadtests.support.standin import URL, StandIn
 
 Herd = Callable[..., list[dict[str, Any]]]
 
 
 @pytest.fixture
-def image(standin: StandIn, request: pytest.FixtureRequest) -> Image:
+def image(standin: FakeUpstream, request: pytest.FixtureRequest) -> Image:
     name = request.node.name.replace("_", "-")
     return standin.add([Recipe(f"library/{name}", "1", (1.0, 0.3, 0.2, 0.1))])[0]
 
 
 @pytest.fixture
-def pull(standin: StandIn, image: Image) -> Herd:
+def pull(standin: FakeUpstream, image: Image) -> Herd:
     """`pull("--option=1", …)`: the lines that were said."""
-    standin.machine.put("/herd.py", Path(herd.__file__))
+    standin.machine.put("/herd.py", Path(pull_worker.__file__))
 
     def pull(*options: str) -> list[dict[str, Any]]:
         command = ["python3", "/herd.py", *options, URL, "/srv/tls/upstream.crt", ACCEPT, image.repo, image.tag]
@@ -32,7 +32,7 @@ def pull(standin: StandIn, image: Image) -> Herd:
     return pull
 
 
-def test_pulls_are_shared_and_whole(standin: StandIn, image: Image, pull: Herd) -> None:
+def test_pulls_are_shared_and_whole(standin: FakeUpstream, image: Image, pull: Herd) -> None:
     standin.reset()
     said = pull("--clients=3", "--pulls=7")
     assert len(said) == 7
@@ -50,14 +50,14 @@ def test_pulls_again_for_so_long(pull: Herd) -> None:
     assert all("seconds" in one for one in said)
 
 
-def test_wrong_bytes_are_noticed(standin: StandIn, image: Image, pull: Herd) -> None:
+def test_wrong_bytes_are_noticed(standin: FakeUpstream, image: Image, pull: Herd) -> None:
     standin.corrupt(image)
     (said,) = pull()
     assert said["wrong"]
     assert image.blobs[-1][0] in said["failed"]
 
 
-def test_refusal_is_not_wrong_bytes(standin: StandIn, pull: Herd) -> None:
+def test_refusal_is_not_wrong_bytes(standin: FakeUpstream, pull: Herd) -> None:
     standin.behave(status=429)
     try:
         (said,) = pull()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from loadtests.support.fake_upstream import FakeUpstream
 from loadtests.support.images import Recipe
 from loadtests.support.mirror import Mirror
-from loadtests.support.standin import StandIn
 from tests.load.conftest import PATIENT, PATIENT_P99, ROOT, Runner
 
 
@@ -30,7 +30,7 @@ def test_pull_fails_at_an_absurd_limit(run: Runner) -> None:
     assert "FAILED" in ran.said
 
 
-def test_pull_finds_wrong_bytes(run: Runner, standin: StandIn) -> None:
+def test_pull_finds_wrong_bytes(run: Runner, standin: FakeUpstream) -> None:
     """Asked straight from an upstream that has them: nobody in between to notice."""
     (image,) = standin.add([Recipe("library/corrupt", "1", (0.5, 0.2))])
     standin.corrupt(image)
@@ -52,7 +52,7 @@ def test_pull_finds_wrong_bytes(run: Runner, standin: StandIn) -> None:
     assert any("wrong bytes" in reason for reason in ran.summary["reasons"])
 
 
-def test_mirror_of_a_corrupt_upstream_fails(run: Runner, standin: StandIn) -> None:
+def test_mirror_of_a_corrupt_upstream_fails(run: Runner, standin: FakeUpstream) -> None:
     (image,) = standin.add([Recipe("library/corrupt-upstream", "1", (0.5, 0.2))])
     standin.corrupt(image)
     ran = run("pull", "--images", image.name, "--cold", *PATIENT, *PATIENT_P99, "--min-hit-ratio", "0", seconds=4)
@@ -75,7 +75,7 @@ def test_push_fails_at_an_absurd_limit(run: Runner) -> None:
 
 
 @pytest.fixture
-def cold(standin: StandIn, request: pytest.FixtureRequest) -> list[str]:
+def cold(standin: FakeUpstream, request: pytest.FixtureRequest) -> list[str]:
     """Images that the mirror has never been asked for: for the one client, and for the herd."""
     layers = (1.0, 0.5)
     name = request.node.name.replace("_", "-")
@@ -104,7 +104,7 @@ def test_mixed_passes(run: Runner) -> None:
     assert {"docker-redis killed, times", "docker-registry-edge killed, times"} <= set(ran.summary["facts"])
 
 
-def test_mixed_ends_while_the_upstream_is_away(run: Runner, standin: StandIn) -> None:
+def test_mixed_ends_while_the_upstream_is_away(run: Runner, standin: FakeUpstream) -> None:
     """5 s of refusals and 5 s of delays, then it is killed: it is there again before there is a verdict."""
     ran = run("mixed", *PATIENT, "--calm", "0.1", "--away", "5", users=2, seconds=12)
     assert ran.code == 1

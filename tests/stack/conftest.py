@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.stack.world import World
+from tests.stack.stack_under_test import StackUnderTest
 from tests.support.evidence import Evidence
 from tests.support.lab import UsedLab, used_lab
 
 EVIDENCE = pytest.StashKey[Evidence]()
-WORLD = pytest.StashKey[World]()
+WORLD = pytest.StashKey[StackUnderTest]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -29,7 +29,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
     report = yield
     if report.failed and WORLD in item.config.stash:
         world = item.config.stash[WORLD]
-        item.config.stash[EVIDENCE].keep(f"{item.name}-{report.when}", partial(World.collect, world))
+        item.config.stash[EVIDENCE].keep(f"{item.name}-{report.when}", partial(StackUnderTest.collect, world))
     return report
 
 
@@ -49,9 +49,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UsedLab]:
 
 
 @pytest.fixture(scope="session")
-def world(request: pytest.FixtureRequest, lab: UsedLab) -> Iterator[World]:
+def world(request: pytest.FixtureRequest, lab: UsedLab) -> Iterator[StackUnderTest]:
     """The upstream and the names; stacks are made by the tests, and removed here whatever became of them."""
-    world = World.make(lab)
+    world = StackUnderTest.make(lab)
     request.config.stash[WORLD] = world
     try:
         yield world
@@ -60,7 +60,7 @@ def world(request: pytest.FixtureRequest, lab: UsedLab) -> Iterator[World]:
 
 
 @pytest.fixture(scope="session")
-def deployed(world: World) -> World:
+def deployed(world: StackUnderTest) -> StackUnderTest:
     """With its stack: the first `deploy` is interrupted halfway, the second goes on with it."""
     world.deploy_interrupted()
     return world

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
-from harness.lab import settings
+from registry_stack.lab import settings
 from tests.support.lab import UsedLab
 
 

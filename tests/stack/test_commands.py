@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness.lab import credentials
-from harness.local import TEMPLATE
+from registry_stack.lab import credentials
+from registry_stack.product import TEMPLATE
 from tests.stack.openstack import command
 from tests.support.lab import UsedLab
 

@@ -9,11 +9,11 @@ from functools import partial
 import dns.resolver
 import pytest
 
-from harness.client import image_digest, login
-from harness.lab import settings
-from harness.waiting import wait_until
+from registry_stack.lab import settings
+from registry_stack.machines.client import image_digest, login
+from registry_stack.polling import wait_until
 from tests.stack.openstack import openstack
-from tests.stack.world import World
+from tests.stack.stack_under_test import StackUnderTest
 from tests.support.certificates import presented
 from tests.support.commands import run
 from tests.support.oci import ImageRef, OciClient
@@ -26,12 +26,12 @@ SCAN_S = 3
 
 
 @pytest.fixture(scope="session")
-def image(deployed: World) -> ImageRef:
+def image(deployed: StackUnderTest) -> ImageRef:
     """An image at the upstream."""
     return deployed.upstream.push("library/scenario", "1", [100_000, 4_000_000])
 
 
-def test_interrupted_deploy_is_gone_on_with(deployed: World) -> None:
+def test_interrupted_deploy_is_gone_on_with(deployed: StackUnderTest) -> None:
     """Ctrl-C leaves a stack that the next deploy waits for: nothing is made twice."""
     assert deployed.interrupted is not None
     assert deployed.resumed is not None
@@ -45,14 +45,14 @@ def test_interrupted_deploy_is_gone_on_with(deployed: World) -> None:
     assert found.stack_status == "CREATE_COMPLETE"
 
 
-def test_complete_means_that_pull_and_push_work(deployed: World, image: ImageRef) -> None:
+def test_complete_means_that_pull_and_push_work(deployed: StackUnderTest, image: ImageRef) -> None:
     assert deployed.mirror().pull("library/scenario", "1").digest == image.digest
     pushed = deployed.registry().push("created/first", "1", [10_000])
     assert deployed.registry().pull("created/first", "1").digest == pushed.digest
     deployed.registry(("docker", "wrong")).expect(401, "GET", "/v2/")
 
 
-def test_again_changes_nothing(deployed: World) -> None:
+def test_again_changes_nothing(deployed: StackUnderTest) -> None:
     server = deployed.server
     done = deployed.deploy()
     assert done.code == 0, done.err
@@ -61,7 +61,7 @@ def test_again_changes_nothing(deployed: World) -> None:
     assert deployed.server == server
 
 
-def test_status_tells_where_it_is(deployed: World) -> None:
+def test_status_tells_where_it_is(deployed: StackUnderTest) -> None:
     done = run("status", "--name", deployed.name, "--json")
     assert done.code == 0, done.err
     known = json.loads(done.out)
@@ -69,7 +69,7 @@ def test_status_tells_where_it_is(deployed: World) -> None:
     assert known["healthy"]
 
 
-def test_outputs(deployed: World) -> None:
+def test_outputs(deployed: StackUnderTest) -> None:
     """Each is what it says, as the ordinary command shows it."""
     shown = openstack(deployed.lab, "stack", "output", "show", deployed.name, "--all")
     outputs = {name: output["output_value"] for name, output in shown.items()}
@@ -81,14 +81,14 @@ def test_outputs(deployed: World) -> None:
         presented(f"{outputs['floating_ip']}:{port}", trusting, deployed.fqdn).close()
 
 
-def test_name_resolves_to_the_floating_ip(deployed: World) -> None:
+def test_name_resolves_to_the_floating_ip(deployed: StackUnderTest) -> None:
     resolver = dns.resolver.Resolver(configure=False)
     resolver.nameservers = [settings.ADDRESS]
     answer = resolver.resolve(deployed.fqdn, "A")
     assert [str(record) for record in answer] == [deployed.deployment.address]
 
 
-def test_docker_pulls_once_and_pushes_to_swift(deployed: World, image: ImageRef) -> None:
+def test_docker_pulls_once_and_pushes_to_swift(deployed: StackUnderTest, image: ImageRef) -> None:
     """The user's own scenario. Both Docker hosts are set up by the stack's output and nothing else."""
     shown = openstack(deployed.lab, "stack", "output", "show", deployed.name, "client_configuration")
     first, second = (deployed.client(name, shown["output_value"]) for name in ("first", "second"))
@@ -122,7 +122,7 @@ def reachable(address: str, port: int) -> bool:
     return True
 
 
-def test_only_the_three_ports_are_reached(deployed: World) -> None:
+def test_only_the_three_ports_are_reached(deployed: StackUnderTest) -> None:
     """Seen from outside, while the host itself answers on another one."""
     address, host = deployed.deployment.address, deployed.host
     host.check_output(f"systemd-run --unit tried python3 -m http.server {TRIED}")
@@ -137,7 +137,7 @@ def test_only_the_three_ports_are_reached(deployed: World) -> None:
     assert {port for port, answers in found.items() if answers} == OPEN
 
 
-def test_update_in_place(deployed: World) -> None:
+def test_update_in_place(deployed: StackUnderTest) -> None:
     """Who may reach the mirror is changed on the running server, back and forth."""
     server, address = deployed.server, deployed.deployment.address
     done = deployed.deploy("-P", "mirror_client_cidr=192.0.2.0/24")
@@ -160,7 +160,7 @@ def answers(client: OciClient) -> str | None:
     return None if status == 200 else f"HTTP {status}"
 
 
-def test_rebooted_by_nova_it_comes_back(deployed: World, image: ImageRef) -> None:
+def test_rebooted_by_nova_it_comes_back(deployed: StackUnderTest, image: ImageRef) -> None:
     """As after a power failure, with the upstream away: what was cached and what was pushed is there."""
     pushed = deployed.registry().push("created/rebooted", "1", [10_000])
     deployed.mirror().pull("library/scenario", "1")

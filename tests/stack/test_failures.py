@@ -9,12 +9,12 @@ import pytest
 import yaml
 from openstack.connection import Connection
 
-from harness.cloud.stack import Request, Stack
-from harness.errors import HarnessError
-from harness.hot.template import load_template
-from harness.local import TEMPLATE
+from registry_stack.errors import RegistryStackError
+from registry_stack.product import TEMPLATE
+from registry_stack.targets.cloud.stack import Request, Stack
+from registry_stack.template.template import load_template
 from tests.stack.openstack import command
-from tests.stack.world import World, heat_of
+from tests.stack.stack_under_test import StackUnderTest, heat_of
 from tests.support.commands import run
 from tests.support.lab import UsedLab
 
@@ -37,7 +37,7 @@ ON_THE_HOST = {
 REQUIRED = [name for name, parameter in load_template(TEMPLATE).parameters.items() if parameter.required]
 
 
-def attempt(world: World, case: str) -> str:
+def attempt(world: StackUnderTest, case: str) -> str:
     """Have Heat create a stack with one thing broken; return the reason of its failure."""
     name = f"{world.name}-{case}"
     stack = Stack(heat_of(world.lab), name)
@@ -45,7 +45,7 @@ def attempt(world: World, case: str) -> str:
     stack.create(Request.read(name, TEMPLATE, [], parameters), DEADLINE_S)
     try:
         stack.wait(DEADLINE_S, lambda _line: None)
-    except HarnessError as error:
+    except RegistryStackError as error:
         return str(error)
     finally:
         stack.delete(lambda _line: None)
@@ -54,7 +54,7 @@ def attempt(world: World, case: str) -> str:
 
 @pytest.mark.long
 @pytest.mark.parametrize("case", ON_THE_HOST)
-def test_reason_of_the_host_fails_the_stack(world: World, case: str) -> None:
+def test_reason_of_the_host_fails_the_stack(world: StackUnderTest, case: str) -> None:
     """One after the other: two servers that boot at the same time on two emulating processors take twice as long."""
     reason = attempt(world, case)
     assert reason.startswith("CREATE_FAILED: ready: "), reason
@@ -91,7 +91,7 @@ def tiny_flavor(lab: UsedLab) -> Iterator[None]:
 
 @pytest.mark.usefixtures("tiny_flavor")
 @pytest.mark.parametrize("case", REFUSED)
-def test_preflight_refuses(world: World, case: str) -> None:
+def test_preflight_refuses(world: StackUnderTest, case: str) -> None:
     name = f"{world.name}-refused"
     parameter, line = REFUSED[case]
     done = run("deploy", "--target", "lab", "--name", name, "-e", str(world.environment), "-P", parameter)
@@ -100,7 +100,7 @@ def test_preflight_refuses(world: World, case: str) -> None:
     assert Stack(heat_of(world.lab), name).get() is None
 
 
-def test_preflight_names_all_at_once(world: World) -> None:
+def test_preflight_names_all_at_once(world: StackUnderTest) -> None:
     wrong = ("key", "image", "flavor", "zone")
     options = [part for case in wrong for part in ("-P", REFUSED[case][0])]
     done = run("doctor", "--target", "lab", *options)
@@ -119,7 +119,7 @@ def quota(admin: Connection, project: str, name: str) -> Iterator[None]:
         admin.network.update_quota(project, **{name: before})
 
 
-def test_no_quota(world: World) -> None:
+def test_no_quota(world: StackUnderTest) -> None:
     project = world.lab.connect().current_project_id
     assert project is not None
     with quota(world.lab.connect(admin=True), project, "floating_ips"):
@@ -130,7 +130,7 @@ def test_no_quota(world: World) -> None:
     )
 
 
-def test_no_swift(world: World) -> None:
+def test_no_swift(world: StackUnderTest) -> None:
     """A cloud whose catalog has none."""
     admin = world.lab.connect(admin=True)
     admin.update_service("swift", enabled=False)
@@ -145,7 +145,7 @@ def test_no_swift(world: World) -> None:
 
 
 @pytest.mark.parametrize("missing", REQUIRED)
-def test_missing_parameter(world: World, tmp_path: Path, missing: str) -> None:
+def test_missing_parameter(world: StackUnderTest, tmp_path: Path, missing: str) -> None:
     """Of the ten: the command's own line, and Heat's."""
     assert len(REQUIRED) == 10
     rest = {name: world.parameters[name] for name in REQUIRED if name != missing}
@@ -156,7 +156,7 @@ def test_missing_parameter(world: World, tmp_path: Path, missing: str) -> None:
     assert done.error.startswith(f"error: missing parameter: {missing}; add to {environment} or use -P")
 
 
-def test_missing_parameters_by_hand(world: World) -> None:
+def test_missing_parameters_by_hand(world: StackUnderTest) -> None:
     done = command(world.lab, "stack", "create", "-t", str(TEMPLATE), f"{world.name}-none")
     assert done.returncode == 1
     assert "The Parameter (hostname) was not provided." in done.stderr

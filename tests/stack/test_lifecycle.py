@@ -4,7 +4,7 @@ again. These tests are one story, in this order."""
 import pytest
 
 from tests.stack.openstack import command
-from tests.stack.world import World
+from tests.stack.stack_under_test import StackUnderTest
 from tests.support.oci import ImageRef
 
 pytestmark = pytest.mark.long
@@ -12,16 +12,16 @@ USER = "registry_username=another"
 
 
 @pytest.fixture(scope="module")
-def pushed(deployed: World) -> ImageRef:
+def pushed(deployed: StackUnderTest) -> ImageRef:
     """What is to be found again."""
     return deployed.registry().push("lifecycle/kept", "1", [10_000, 2_000_000])
 
 
-def is_there(world: World, pushed: ImageRef) -> bool:
+def is_there(world: StackUnderTest, pushed: ImageRef) -> bool:
     return world.registry().pull("lifecycle/kept", "1").digest == pushed.digest
 
 
-def test_replacing_the_server_is_said_beforehand(deployed: World, pushed: ImageRef) -> None:
+def test_replacing_the_server_is_said_beforehand(deployed: StackUnderTest, pushed: ImageRef) -> None:
     """Asked, and nobody answers: nothing is changed."""
     server = deployed.server
     done = deployed.deploy("-P", USER)
@@ -33,7 +33,7 @@ def test_replacing_the_server_is_said_beforehand(deployed: World, pushed: ImageR
 
 
 @pytest.fixture(scope="module")
-def by_hand(deployed: World, pushed: ImageRef) -> World:
+def by_hand(deployed: StackUnderTest, pushed: ImageRef) -> StackUnderTest:
     """Destroyed, and created again with the ordinary command; then found by `deploy`."""
     done = deployed.destroy()
     assert done.code == 0, done.err
@@ -46,7 +46,7 @@ def by_hand(deployed: World, pushed: ImageRef) -> World:
     return deployed
 
 
-def test_created_again_by_hand_and_adopted(by_hand: World, pushed: ImageRef) -> None:
+def test_created_again_by_hand_and_adopted(by_hand: StackUnderTest, pushed: ImageRef) -> None:
     """The command finds the stack of the same name, and leaves its server alone."""
     server = by_hand.server
     done = by_hand.deploy()
@@ -57,7 +57,7 @@ def test_created_again_by_hand_and_adopted(by_hand: World, pushed: ImageRef) -> 
 
 
 @pytest.fixture(scope="module")
-def in_s3(by_hand: World) -> World:
+def in_s3(by_hand: StackUnderTest) -> StackUnderTest:
     """Storing in Swift by its S3 API, with an EC2 credential, in a bucket that exists."""
     connection, bucket = by_hand.lab.connect(), f"{by_hand.name}-bucket"
     connection.object_store.create_container(bucket)
@@ -81,7 +81,7 @@ def in_s3(by_hand: World) -> World:
     return by_hand
 
 
-def test_update_with_another_server(in_s3: World) -> None:
+def test_update_with_another_server(in_s3: StackUnderTest) -> None:
     """Complete means that the new server works; its CA is in the output."""
     assert in_s3.deployment.registry_username == "another"
     in_s3.registry().expect(200, "GET", "/v2/")
@@ -91,14 +91,14 @@ def test_update_with_another_server(in_s3: World) -> None:
     assert servers.count(in_s3.name) == 1
 
 
-def test_swifts_s3_api_as_storage(in_s3: World) -> None:
+def test_swifts_s3_api_as_storage(in_s3: StackUnderTest) -> None:
     image = in_s3.registry().push("lifecycle/s3", "1", [10_000, 2_000_000])
     assert in_s3.registry().pull("lifecycle/s3", "1").digest == image.digest
     names = " ".join(in_s3.objects(f"{in_s3.name}-bucket"))
     assert all(layer.digest.removeprefix("sha256:") in names for layer in image.layers)
 
 
-def test_destroy_leaves_the_images_unless_purged(in_s3: World) -> None:
+def test_destroy_leaves_the_images_unless_purged(in_s3: StackUnderTest) -> None:
     before = in_s3.objects()
     assert before
     done = in_s3.destroy()

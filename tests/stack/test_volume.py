@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from testinfra.host import Host
 
-from harness.cloud.stack import Request, Stack
-from harness.lab import lab
-from harness.local import TEMPLATE
-from tests.stack.world import DEPLOY_S, World, heat_of
+from registry_stack.lab import lab
+from registry_stack.product import TEMPLATE
+from registry_stack.targets.cloud.stack import Request, Stack
+from tests.stack.stack_under_test import DEPLOY_S, StackUnderTest, heat_of
 from tests.support.oci import OciClient
 from tests.support.ssh import ssh_host
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.long
 class VolumeWorld:
     """A stack of its own with a volume; its pushed images are in Swift."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: StackUnderTest) -> None:
         self.world = world
         self.name = f"{world.name}-volume"
         self.stack = Stack(heat_of(world.lab), self.name)
@@ -52,7 +52,7 @@ class VolumeWorld:
 
 
 @pytest.fixture(scope="module")
-def created(world: World) -> Iterator[VolumeWorld]:
+def created(world: StackUnderTest) -> Iterator[VolumeWorld]:
     lab.up(volumes=True)
     made = VolumeWorld(world)
     try:
@@ -63,7 +63,7 @@ def created(world: World) -> Iterator[VolumeWorld]:
             made.stack.delete(lambda _line: None)
 
 
-def test_everything_lasting_is_on_the_volume(created: VolumeWorld, world: World) -> None:
+def test_everything_lasting_is_on_the_volume(created: VolumeWorld, world: StackUnderTest) -> None:
     mount = created.host.mount_point("/var/lib/registry")
     assert mount.exists
     assert mount.filesystem == "ext4"
@@ -72,7 +72,7 @@ def test_everything_lasting_is_on_the_volume(created: VolumeWorld, world: World)
     assert [one.id for one in world.lab.connect().block_storage.volumes() if one.status == "in-use"] == [volume]
 
 
-def test_it_outlives_the_server(created: VolumeWorld, world: World, tmp_path: Path) -> None:
+def test_it_outlives_the_server(created: VolumeWorld, world: StackUnderTest, tmp_path: Path) -> None:
     """With another server: the same CA and what the mirror had, from the volume; the pushed images, from Swift."""
     certificate = created.stack.outputs()["ca_certificate"]
     (tmp_path / "ca.crt").write_text(certificate)
@@ -94,6 +94,6 @@ def test_it_outlives_the_server(created: VolumeWorld, world: World, tmp_path: Pa
     assert registry.pull("volume/kept", "1").digest == pushed.digest
 
 
-def test_it_goes_with_the_stack(created: VolumeWorld, world: World) -> None:
+def test_it_goes_with_the_stack(created: VolumeWorld, world: StackUnderTest) -> None:
     created.stack.delete(lambda _line: None)
     assert list(world.lab.connect().block_storage.volumes()) == []

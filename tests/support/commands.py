@@ -33,12 +33,12 @@ class Done:
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
-    """`python -m harness …`, not waited for."""
+    """`python -m registry_stack …`, not waited for."""
     # A cloud named by the environment would be deployed to.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
     return subprocess.Popen(
         # What a shell starts in the background ignores Ctrl-C, and so would this.
-        ["env", "--default-signal=INT", sys.executable, "-m", "harness", *arguments],
+        ["env", "--default-signal=INT", sys.executable, "-m", "registry_stack", *arguments],
         cwd=ROOT,
         env=environment,
         text=True,
@@ -55,7 +55,7 @@ def finish(process: subprocess.Popen[str], started: float, timeout_s: float = 20
 
 
 def run(*arguments: str, timeout_s: float = 200) -> Done:
-    """`python -m harness …`."""
+    """`python -m registry_stack …`."""
     started = time.monotonic()
     return finish(start(*arguments), started, timeout_s)
 

@@ -11,12 +11,12 @@ import docker
 import yaml
 from openstack.connection import Connection
 
-from harness.cloud.connection import connect
-from harness.cloud.target import CloudOptions
-from harness.engine import engine
-from harness.lab import credentials, lab, settings
-from harness.machine import Machine
-from harness.targets import Target, cloud_options
+from registry_stack.docker.engine import engine
+from registry_stack.docker.machine import Machine
+from registry_stack.lab import credentials, lab, settings
+from registry_stack.targets.choice import Target, cloud_options
+from registry_stack.targets.cloud.connection import connect
+from registry_stack.targets.cloud.target import CloudOptions
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from harness.images.own import own_image
-from harness.machine import Machine, MachineSpec
-from harness.waiting import wait_until
+from registry_stack.docker.machine import Machine, MachineSpec
+from registry_stack.images.project import ensure_project_image
+from registry_stack.polling import wait_until
 
 # Under the same domain as the upstream: the edge sends credentials nowhere else.
 AUTH_NAME = "auth.upstream.test"
@@ -42,7 +42,7 @@ class TokenServer:
         key, certificate = _key_pair()
         settings = {"issuer": AUTH_NAME, "username": login[0], "password": login[1], "port": PORT}
         spec = MachineSpec(
-            image=own_image(client, "host"),
+            image=ensure_project_image(client, "host"),
             name=name,
             labels=labels,
             network=network,

@@ -21,10 +21,10 @@ import docker
 import requests
 from docker.models.networks import Network
 
-from harness.images.service import service_image
-from harness.machine import PROJECT, PROJECT_LABEL, Machine, MachineSpec
-from harness.ports import free_port
-from harness.waiting import wait_until
+from registry_stack.docker.machine import PROJECT, PROJECT_LABEL, Machine, MachineSpec
+from registry_stack.docker.ports import free_port
+from registry_stack.images.service import service_image
+from registry_stack.polling import wait_until
 from tests.support.certificates import Pair, certificate_at
 from tests.support.oci import ImageRef, Layer, OciClient
 from tests.support.tokens import AUTH_NAME, TokenServer

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.deployment import Deployment
+from registry_stack.deployment import Deployment
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIRED = (
@@ -16,12 +16,12 @@ REQUIRED = (
 )
 
 
-def harness(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def registry_stack(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run one command with a state folder of its own and no engine to be found."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("OS_", "DOCKER_"))}
     own = {"REGISTRY_STACK_STATE": str(tmp_path / "state"), "DOCKER_HOST": "unix:///nonexistent/docker.sock"}
     return subprocess.run(
-        [sys.executable, "-m", "harness", *arguments],
+        [sys.executable, "-m", "registry_stack", *arguments],
         cwd=ROOT,
         env=clean | own | environment,
         text=True,
@@ -40,19 +40,19 @@ def malformed(tmp_path: Path) -> Path:
 
 
 def test_unknown_parameter(tmp_path: Path) -> None:
-    result = harness(tmp_path, "deploy", "-P", "upstream_ulr=http://a")
+    result = registry_stack(tmp_path, "deploy", "-P", "upstream_ulr=http://a")
     assert result.returncode == 1
     assert result.stderr.strip() == 'error: unknown parameter "upstream_ulr" (-P); did you mean "upstream_url"?'
 
 
 def test_environment_file_that_is_not_there(tmp_path: Path) -> None:
-    result = harness(tmp_path, "deploy", "-e", "nowhere.yaml")
+    result = registry_stack(tmp_path, "deploy", "-e", "nowhere.yaml")
     assert result.returncode == 1
     assert result.stderr.strip() == "error: environment file nowhere.yaml not found"
 
 
 def test_malformed_environment_file(tmp_path: Path, malformed: Path) -> None:
-    result = harness(tmp_path, "deploy", "-e", str(malformed))
+    result = registry_stack(tmp_path, "deploy", "-e", str(malformed))
     assert result.returncode == 1
     assert result.stderr.startswith(f"error: {malformed}:")
     assert "not valid YAML" in result.stderr
@@ -60,7 +60,7 @@ def test_malformed_environment_file(tmp_path: Path, malformed: Path) -> None:
 
 
 def test_image_name_that_does_not_parse(tmp_path: Path) -> None:
-    result = harness(tmp_path, "deploy", "-P", "edge_image=Nginx:1")
+    result = registry_stack(tmp_path, "deploy", "-P", "edge_image=Nginx:1")
     assert result.returncode == 1
     assert "edge_image" in result.stderr
     assert "Nginx:1" in result.stderr
@@ -68,7 +68,7 @@ def test_image_name_that_does_not_parse(tmp_path: Path) -> None:
 
 
 def test_missing_parameters_of_a_stack_all_at_once(tmp_path: Path) -> None:
-    result = harness(tmp_path, "deploy", "--os-cloud", "mine")
+    result = registry_stack(tmp_path, "deploy", "--os-cloud", "mine")
     assert result.returncode == 1
     assert result.stderr.strip() == (
         f"error: missing parameters: {REQUIRED}; give an environment file with -e "
@@ -77,7 +77,7 @@ def test_missing_parameters_of_a_stack_all_at_once(tmp_path: Path) -> None:
 
 
 def test_cloud_that_is_not_in_clouds_yaml(tmp_path: Path) -> None:
-    result = harness(tmp_path, "deploy", "--os-cloud", "mine", "-e", "heat/env.example.yaml")
+    result = registry_stack(tmp_path, "deploy", "--os-cloud", "mine", "-e", "heat/env.example.yaml")
     assert result.returncode == 1
     assert result.stderr.strip() == (
         "error: no cloud to deploy to: Cloud mine was not found. (name one with --os-cloud or OS_CLOUD)"
@@ -85,13 +85,13 @@ def test_cloud_that_is_not_in_clouds_yaml(tmp_path: Path) -> None:
 
 
 def test_lab_that_is_not_up(tmp_path: Path) -> None:
-    result = harness(tmp_path, "deploy", "--target", "lab", "-e", "heat/env.example.yaml")
+    result = registry_stack(tmp_path, "deploy", "--target", "lab", "-e", "heat/env.example.yaml")
     assert result.returncode == 1
     assert result.stderr.strip() == "error: the lab is not up: run `tox -e lab -- up`"
 
 
 def test_no_engine_at_the_address_the_user_named(tmp_path: Path) -> None:
-    result = harness(tmp_path, "deploy")
+    result = registry_stack(tmp_path, "deploy")
     assert result.returncode == 1
     assert "unix:///nonexistent/docker.sock" in result.stderr
     assert "Traceback" not in result.stderr
@@ -99,7 +99,7 @@ def test_no_engine_at_the_address_the_user_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", [["status"], ["status", "--json"], ["client-config", "docker"]])
 def test_nothing_deployed(tmp_path: Path, command: list[str]) -> None:
-    result = harness(tmp_path, *command)
+    result = registry_stack(tmp_path, *command)
     assert result.returncode == 1
     assert result.stdout == ""
     assert result.stderr.strip() == 'error: nothing is deployed under the name "docker_registry": run `tox -e deploy`'
@@ -107,7 +107,7 @@ def test_nothing_deployed(tmp_path: Path, command: list[str]) -> None:
 
 @pytest.mark.parametrize("name", ["lab", "../x", ".x", "1st", "a b"])
 def test_name_that_cannot_be_one(tmp_path: Path, name: str) -> None:
-    result = harness(tmp_path, "destroy", "--yes", "--name", name)
+    result = registry_stack(tmp_path, "destroy", "--yes", "--name", name)
     assert result.returncode == 2
     assert f'"{name}" is' in result.stderr
 
@@ -118,7 +118,7 @@ def test_destroy_leaves_alone_what_is_on_another_target(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     known = Deployment("local", "docker_registry", "https://localhost", "https://localhost:5000", "/c", "docker", "/p")
     (folder / "deployment.json").write_text(known.as_json())
-    result = harness(tmp_path, "destroy", "--yes", OS_CLOUD="mine")
+    result = registry_stack(tmp_path, "destroy", "--yes", OS_CLOUD="mine")
     assert result.returncode == 1
     assert result.stderr.strip() == (
         'error: "docker_registry" is deployed on the target local: go on with --target local, or use another --name'
@@ -127,7 +127,7 @@ def test_destroy_leaves_alone_what_is_on_another_target(tmp_path: Path) -> None:
 
 
 def test_client_that_is_not_known(tmp_path: Path) -> None:
-    result = harness(tmp_path, "client-config", "rkt")
+    result = registry_stack(tmp_path, "client-config", "rkt")
     assert result.returncode == 1
     assert result.stderr.strip() == (
         'error: no configuration is known for "rkt": choose one of docker, containerd, podman, buildkit, k3s'
@@ -135,22 +135,22 @@ def test_client_that_is_not_known(tmp_path: Path) -> None:
 
 
 def test_link_without_a_rate(tmp_path: Path) -> None:
-    result = harness(tmp_path, "demo", "--rate", "0")
+    result = registry_stack(tmp_path, "demo", "--rate", "0")
     assert result.returncode == 1
     assert result.stderr.strip().endswith("error: --rate 0: a link needs a rate above 0 Mbit/s")
 
 
 @pytest.mark.parametrize("command", ["deploy", "status", "destroy", "doctor", "client-config", "demo"])
 def test_help_of_every_command(tmp_path: Path, command: str) -> None:
-    result = harness(tmp_path, command, "--help")
+    result = registry_stack(tmp_path, command, "--help")
     assert result.returncode == 0
     assert "Usage:" in result.stdout
 
 
 def test_every_command_has_a_tox_env(tmp_path: Path) -> None:
-    """What `python -m harness` offers is what the README promises as tox envs."""
+    """What `python -m registry_stack` offers is what the README promises as tox envs."""
     tox = (ROOT / "tox.ini").read_text()
-    offered = [line for line in harness(tmp_path, "--help").stdout.splitlines() if line.startswith("│ ")]
+    offered = [line for line in registry_stack(tmp_path, "--help").stdout.splitlines() if line.startswith("│ ")]
     commands = [line.split()[1] for line in offered if not line.split()[1].startswith(("-", "<"))]
-    named = [word for word in commands if f"python -m harness {word} " in tox]
+    named = [word for word in commands if f"python -m registry_stack {word} " in tox]
     assert {"deploy", "status", "destroy", "client-config", "demo", "doctor"} <= set(named)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from harness.cloud import target
-from harness.cloud.target import CloudOptions
-from harness.deployment import Deployment, State
-from harness.errors import HarnessError
+from registry_stack.deployment import Deployment, State
+from registry_stack.errors import RegistryStackError
+from registry_stack.targets.cloud import target
+from registry_stack.targets.cloud.target import CloudOptions
 
 NAME = "one"
 KNOWN = Deployment(
@@ -89,7 +89,9 @@ def test_a_purge_without_a_stack_says_that_it_is_none(monkeypatch: pytest.Monkey
 def test_what_is_deployed_in_another_project_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     State(NAME).save(KNOWN)
     cloud = Cloud({"storage_driver": "swift", "swift_container": "images"}, current_project_id="theirs")
-    with pytest.raises(HarnessError, match=r'"one" is deployed in another project \(another cloud, project mine\)'):
+    with pytest.raises(
+        RegistryStackError, match=r'"one" is deployed in another project \(another cloud, project mine\)'
+    ):
         destroyed(monkeypatch, cloud)
     assert cloud.done == []
     assert State(NAME).load() == KNOWN
@@ -111,8 +113,8 @@ def test_a_certificate_that_cannot_be_its_operators_is_an_error(
     def refuse(*_arguments: Any) -> int:
         raise refusal(code)
 
-    monkeypatch.setattr(target, "answer", refuse)
-    with pytest.raises(HarnessError, match="serves a certificate that is not of the stack's CA"):
+    monkeypatch.setattr(target, "get_status", refuse)
+    with pytest.raises(RegistryStackError, match="serves a certificate that is not of the stack's CA"):
         target._certificate_warning(KNOWN, new_server)
 
 
@@ -120,6 +122,6 @@ def test_a_certificate_of_ones_own_is_a_warning(monkeypatch: pytest.MonkeyPatch)
     def refuse(*_arguments: Any) -> int:
         raise refusal(UNKNOWN_ISSUER)
 
-    monkeypatch.setattr(target, "answer", refuse)
+    monkeypatch.setattr(target, "get_status", refuse)
     warning = target._certificate_warning(KNOWN, new_server=False)
     assert warning.startswith("https://192.0.2.1 serves a certificate of another CA than the stack's")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.deployment import Deployment, State, forget_all
-from harness.errors import HarnessError
-from harness.targets import Target, cloud_options, refuse_other_target
+from registry_stack.deployment import Deployment, State, forget_all
+from registry_stack.errors import RegistryStackError
+from registry_stack.targets.choice import Target, cloud_options, refuse_other_target
 
 LOCAL = Deployment("local", "one", "https://localhost", "https://localhost:5000", "/ca.crt", "docker", "/password")
 
@@ -23,7 +23,7 @@ def test_another_target_of_the_same_name_is_refused() -> None:
     State("one").save(LOCAL)
     refuse_other_target("one", Target.local)
     refuse_other_target("two", Target.cloud)
-    with pytest.raises(HarnessError, match="is deployed on the target local: go on with --target local, or use"):
+    with pytest.raises(RegistryStackError, match="is deployed on the target local: go on with --target local, or use"):
         refuse_other_target("one", Target.cloud)
 
 

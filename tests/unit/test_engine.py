@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import engine as module
-from harness.engine import engine
-from harness.errors import HarnessError
+from registry_stack.docker import engine as module
+from registry_stack.docker.engine import engine
+from registry_stack.errors import RegistryStackError
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def ordinary_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("ordinary_user")
 def test_no_engine_and_no_root() -> None:
-    with pytest.raises(HarnessError) as caught:
+    with pytest.raises(RegistryStackError) as caught:
         engine()
     assert str(caught.value) == (
         "no Docker engine answers and this user may not start or install one: start Docker "
@@ -34,7 +34,7 @@ def test_no_engine_and_no_root() -> None:
 def test_a_socket_that_is_for_others(ordinary_user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ordinary_user.touch()
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(HarnessError) as caught:
+    with pytest.raises(RegistryStackError) as caught:
         engine()
     assert str(caught.value) == (
         f"the Docker engine's socket {ordinary_user} may not be used by this user: "
@@ -67,7 +67,7 @@ def test_pid_file_of_a_running_engine_stays(tmp_path: Path, monkeypatch: pytest.
     running = subprocess.Popen([str(program), "60"])
     try:
         pid_file.write_text(str(running.pid))
-        with pytest.raises(HarnessError, match="an engine that does not answer"):
+        with pytest.raises(RegistryStackError, match="an engine that does not answer"):
             module._forget_dead(pid_file)
         assert pid_file.exists()
     finally:

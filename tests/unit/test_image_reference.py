@@ -2,8 +2,8 @@
 
 import pytest
 
-from harness.errors import HarnessError
-from harness.images.reference import check_reference, registry_host
+from registry_stack.errors import RegistryStackError
+from registry_stack.images.reference import check_reference, registry_host
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -43,7 +43,7 @@ def test_accepts(reference: str) -> None:
     ],
 )
 def test_refuses_and_names_the_parameter(reference: str) -> None:
-    with pytest.raises(HarnessError) as caught:
+    with pytest.raises(RegistryStackError) as caught:
         check_reference(reference, "registry_image")
     assert str(caught.value) == (
         f"registry_image: {reference!r} is not an image reference: "

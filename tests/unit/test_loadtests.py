@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.benchmark.bench import Requests, of_static
 from loadtests.benchmark.criteria import judge as judge_criteria
-from loadtests.benchmark.herd import read_verified
-from loadtests.benchmark.plan import FULL, QUICK
+from loadtests.benchmark.profiles import FULL, QUICK
+from loadtests.benchmark.pull_worker import read_verified
 from loadtests.benchmark.report import write_report
 from loadtests.benchmark.results import Results
+from loadtests.benchmark.testbed import Requests, of_static
 from loadtests.support.host import Outage
 from loadtests.support.images import Recipe, Tree, zipf
-from loadtests.support.limits import HIT_LATENCY, HIT_RATIO, Outcome, judge
-from loadtests.support.record import Failure, Record, percentile
+from loadtests.support.metrics import Failure, Record, percentile
+from loadtests.support.thresholds import HIT_LATENCY, HIT_RATIO, Outcome, judge
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 import certifi
 import pytest
 
-from harness.cloud.preflight import keystone_url, trusted
-from harness.errors import HarnessError
+from registry_stack.errors import RegistryStackError
+from registry_stack.targets.cloud.preflight import keystone_url, trusted
 
 
 @pytest.mark.parametrize("end", ["", "/", "/v2", "/v2/", "/v2.0", "/v2.0/", "/v3", "/v3/"])
@@ -33,7 +33,7 @@ def test_extra_ca_is_trusted_besides_the_usual_ones() -> None:
 
 @pytest.mark.parametrize("given", ["abc", "not base64"])
 def test_an_extra_ca_that_is_not_base64(given: str) -> None:
-    with pytest.raises(HarnessError, match="extra_ca: not base64: "), trusted({"extra_ca": given}):
+    with pytest.raises(RegistryStackError, match="extra_ca: not base64: "), trusted({"extra_ca": given}):
         pass
 
 

@@ -1,6 +1,6 @@
 """The capabilities of a machine in a container are worked out from what the engine itself has."""
 
-from harness.privileges import CAPABILITIES, NEVER, capabilities_to_drop
+from registry_stack.docker.privileges import CAPABILITIES, NEVER, capabilities_to_drop
 
 FULL = "CapBnd:\t000001ffffffffff\nLast: 40\n"
 

@@ -8,10 +8,10 @@ import pytest
 from heatclient.exc import HTTPForbidden, HTTPServiceUnavailable
 from keystoneauth1.exceptions import ConnectFailure
 
-from harness.cloud import stack
-from harness.cloud.stack import Request, Stack
-from harness.errors import HarnessError
-from harness.local import TEMPLATE
+from registry_stack.errors import RegistryStackError
+from registry_stack.product import TEMPLATE
+from registry_stack.targets.cloud import stack
+from registry_stack.targets.cloud.stack import Request, Stack
 
 
 @dataclass
@@ -60,7 +60,7 @@ def test_so_is_one_whose_front_says_that_it_is_unavailable() -> None:
 
 def test_a_refusal_is_not_asked_again() -> None:
     heat = Heat(["CREATE_IN_PROGRESS", HTTPForbidden("not yours")])
-    with pytest.raises(HarnessError, match="Heat does not tell of stack name: not yours"):
+    with pytest.raises(RegistryStackError, match="Heat does not tell of stack name: not yours"):
         Stack(heat, "name").wait(10, lambda _line: None)
     assert heat.asked == 2
 
@@ -76,18 +76,18 @@ def test_an_update_that_does_not_begin_replaces_nothing_later(trouble: BaseExcep
     heat.stacks.update = update
     heat.resources.mark_unhealthy = lambda _stack, resource, bad, _why: marks.append((resource, bad))
     request = Request.read("name", TEMPLATE, [], {})
-    with pytest.raises((KeyboardInterrupt, ConnectFailure, HarnessError)):
+    with pytest.raises((KeyboardInterrupt, ConnectFailure, RegistryStackError)):
         Stack(heat, "name").update(request, 10, lambda _line: None, replaced="handle")
     assert marks == [("handle", True), ("handle", False)]
 
 
 def test_not_for_ever() -> None:
-    with pytest.raises(HarnessError, match="stack name is still CREATE_IN_PROGRESS after 0.1 s"):
+    with pytest.raises(RegistryStackError, match="stack name is still CREATE_IN_PROGRESS after 0.1 s"):
         Stack(Heat(["CREATE_IN_PROGRESS", ConnectFailure("gone")]), "name").wait(0.1, lambda _line: None)
 
 
 def test_a_failure_is_told() -> None:
-    with pytest.raises(HarnessError, match="CREATE_FAILED: a reason"):
+    with pytest.raises(RegistryStackError, match="CREATE_FAILED: a reason"):
         Stack(Heat(["CREATE_FAILED"]), "name").wait(10, lambda _line: None)
 
 

@@ -1,5 +1,0 @@
-"""The one exception a user is meant to read."""
-
-
-class HarnessError(Exception):
-    """Something the user can act on: one clear line saying what, where and what to do."""

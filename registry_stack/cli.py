@@ -1,0 +1,316 @@
+"""The commands: `python -m registry_stack …`, and a tox env each."""
+
+import re
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from docker.errors import DockerException
+from heatclient.exc import BaseException as HeatException
+from keystoneauth1.exceptions import ClientException
+from openstack.exceptions import SDKException
+from rich.table import Table
+
+from registry_stack.commands.client_config import CLIENTS, client_configuration
+from registry_stack.commands.status import Status, status_of
+from registry_stack.console import err, fail, out, progress, warn
+from registry_stack.deployment import DEFAULT_NAME, Deployment, State, current
+from registry_stack.docker.engine import engine
+from registry_stack.errors import RegistryStackError
+from registry_stack.lab import settings as lab_settings
+from registry_stack.lab.commands import app as lab_app
+from registry_stack.targets.choice import Target, chosen_target, cloud_options, refuse_other_target
+from registry_stack.targets.cloud import target as cloud
+from registry_stack.targets.cloud.preflight import raise_on_failure
+from registry_stack.targets.local import target as local
+from registry_stack.targets.local.options import LocalOptions
+from registry_stack.template.environment import read_environment
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Deploy a Docker registry and pull-through cache, look at it, use it, remove it.",
+)
+app.add_typer(lab_app, name="lab")
+
+
+def _usable(name: str) -> str:
+    """A name that Heat, Docker and the folder of what is remembered all take."""
+    if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_.-]*", name):
+        raise typer.BadParameter(f'"{name}" is not a letter, then letters, digits, "_", "." or "-"')
+    if name == lab_settings.state().name:
+        raise typer.BadParameter(f'"{name}" is the name of the lab itself')
+    return name
+
+
+Name = Annotated[str, typer.Option("--name", callback=_usable, help="Name of the deployment, as a stack's name.")]
+Environments = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "-e", "--environment", metavar="ENVIRONMENT", help="Environment file; the last one wins. The lab has its own."
+    ),
+]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option("-P", "--parameter", metavar="NAME=VALUE", help="Parameter of heat/registry.yaml."),
+]
+Where = Annotated[
+    Target | None,
+    typer.Option("--target", help="local: a container here; lab: `tox -e lab`; cloud: the OpenStack in OS_CLOUD."),
+]
+Cloud = Annotated[
+    str | None, typer.Option("--os-cloud", envvar="OS_CLOUD", help="Cloud of clouds.yaml: means --target cloud.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+
+@app.command()
+def deploy(
+    environment: Environments = None,
+    parameter: Parameters = None,
+    target: Where = None,
+    os_cloud: Cloud = None,
+    name: Name = DEFAULT_NAME,
+    address: Annotated[str, typer.Option(help="Local target: address to listen on.")] = "127.0.0.1",
+    mirror_port: Annotated[int, typer.Option(help="Local target: port of the mirror, 0 for any free one.")] = 443,
+    registry_port: Annotated[int, typer.Option(help="Local target: port of the registry, 0 for any.")] = 5000,
+    swift: Annotated[
+        bool, typer.Option("--swift", help="Local target: keep images in a real Swift beside it.")
+    ] = False,
+    keep_on_failure: Annotated[bool, typer.Option(help="Leave what does not work, to look into it.")] = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Deploy the registry and the mirror, or bring what is there up to date.
+
+    Without a target it runs here, in a container: nothing but a Docker engine is needed, and as root on Debian or
+    Ubuntu not even that. With one, Heat creates the stack, once the cloud has been asked whether it can have it.
+    Run again with the same parameters it changes nothing; with others, it applies them. Pushed images stay.
+    """
+    chosen = chosen_target(target, os_cloud, name)
+    refuse_other_target(name, chosen)
+    if chosen is Target.local:
+        local_options = LocalOptions(
+            name=name,
+            address=address,
+            mirror_port=mirror_port or None,
+            registry_port=registry_port or None,
+            swift=swift,
+            keep_on_failure=keep_on_failure,
+        )
+        with progress("deploying") as report:
+            deployment = local.deploy(local_options, read_environment(environment or [], parameter or []), report)
+    else:
+        options = cloud_options(
+            chosen,
+            os_cloud,
+            name,
+            environments=environment or [],
+            parameters=parameter or [],
+            keep_on_failure=keep_on_failure,
+            ask=partial(_agree, yes),
+        )
+        with progress("deploying", spinner=False) as report:
+            deployment = cloud.deploy(options, report)
+    if deployment.warning:
+        warn(deployment.warning)
+    if as_json:
+        out.print(deployment.as_json(), markup=False)
+    else:
+        _print_deployment(deployment)
+
+
+@app.command()
+def status(name: Name = DEFAULT_NAME, as_json: Json = False) -> None:
+    """Show where the registry and the mirror are, and how their services do.
+
+    Exits with 1 when nothing is deployed or a service is down.
+    """
+    found = status_of(current(name))
+    if as_json:
+        out.print(found.as_json(), markup=False)
+    else:
+        _print_deployment(found.deployment)
+        _print_services(found)
+    if not found.healthy:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(
+    environment: Environments = None,
+    parameter: Parameters = None,
+    target: Where = None,
+    os_cloud: Cloud = None,
+    name: Name = DEFAULT_NAME,
+) -> None:
+    """Ask a cloud whether it can have the stack: names, sizes, quotas, and whether Swift takes the credentials."""
+    chosen = chosen_target(target or (None if os_cloud else Target.cloud), os_cloud, name)
+    if chosen is Target.local:
+        raise RegistryStackError(
+            "the local target needs nothing from a cloud: name one with --os-cloud or --target lab"
+        )
+    options = cloud_options(chosen, os_cloud, name, environments=environment or [], parameters=parameter or [])
+    raise_on_failure(cloud.doctor(options))
+    out.print("this cloud can have the stack")
+
+
+@app.command()
+def destroy(
+    target: Where = None,
+    os_cloud: Cloud = None,
+    name: Name = DEFAULT_NAME,
+    keep_data: Annotated[
+        bool,
+        typer.Option("--keep-data", help="Local: keep the cache, the pushed images, the login and the certificates."),
+    ] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Cloud: delete the pushed images in Swift as well.")] = False,
+    yes: Yes = False,
+) -> None:
+    """Remove a deployment, after saying what goes and asking."""
+    chosen = chosen_target(target, os_cloud, name)
+    refuse_other_target(name, chosen)
+    if chosen is Target.local:
+        _destroy_local(name, keep_data, yes)
+        return
+    images = "and the pushed images in Swift" if purge else "but not the pushed images in Swift"
+    out.print(f"This deletes the stack {name} with its server, addresses and cache, {images}.", markup=False)
+    _confirm(yes)
+    with progress("destroying", spinner=False) as report:
+        there = cloud.destroy(cloud_options(chosen, os_cloud, name), purge, report)
+    out.print(f"stack {name} is gone" if there else f"there is no stack {name}", markup=False)
+
+
+@app.command("client-config")
+def client_config(
+    client: Annotated[str, typer.Argument(help=f"One of {', '.join(CLIENTS)}.")],
+    name: Name = DEFAULT_NAME,
+) -> None:
+    """Print what a client needs to use the mirror and to push: files, and where they go."""
+    if client not in CLIENTS:
+        raise RegistryStackError(f'no configuration is known for "{client}": choose one of {", ".join(CLIENTS)}')
+    out.print(client_configuration(client, current(name)), markup=False, end="")
+
+
+@app.command()
+def demo(
+    rate: Annotated[float, typer.Option(help="Rate of the link to the upstream, in Mbit/s.")] = 40.0,
+    as_json: Json = False,
+) -> None:
+    """Walk through it on real Docker hosts, and print a table of times.
+
+    Two fresh Docker hosts pull the same image of a few hundred MB through the mirror, the first over a limited link
+    to the upstream; then one pushes it to the registry and the other pulls that. Everything is removed afterwards.
+    """
+    from registry_stack.commands.demo import run_demo
+
+    with progress("demo") as report:
+        result = run_demo(rate, report)
+    if as_json:
+        out.print(result.as_json(), markup=False)
+    else:
+        out.print(result.table())
+
+
+def main() -> None:
+    """`python -m registry_stack`."""
+    report_errors(app)
+
+
+# What a user or something that the commands need can cause, and how it is said.
+_CAUSES: dict[type[Exception], str] = {
+    RegistryStackError: "",
+    DockerException: "the Docker engine does not do its part: ",
+    ClientException: "the cloud does not do its part: ",
+    SDKException: "the cloud does not do its part: ",
+    HeatException: "the cloud does not do its part: ",
+    OSError: "",
+}
+
+
+def report_errors(commands: typer.Typer) -> None:
+    """Run a command; what a user or the engine can cause is one line and exit code 1, Ctrl-C exit code 130."""
+    try:
+        commands(standalone_mode=True)
+    except tuple(_CAUSES) as error:
+        fail(next(words for kind, words in _CAUSES.items() if isinstance(error, kind)) + str(error))
+        _print_notes(error)
+        sys.exit(1)
+    except SystemExit as left:
+        # What Typer makes of Ctrl-C.
+        if left.code == 130:
+            fail("interrupted")
+            _print_notes(left)
+        raise
+
+
+def _print_notes(error: BaseException | None) -> None:
+    """What was added to an error on its way, or to the one that it was made of."""
+    while error is not None:
+        for note in getattr(error, "__notes__", []):
+            err.print(note, markup=False)
+        error = error.__context__
+
+
+def _destroy_local(name: str, keep_data: bool, yes: bool) -> None:
+    parts = local.list_resources(engine(), name)
+    if not parts:
+        out.print(f'nothing is deployed under the name "{name}"', markup=False)
+        if not keep_data:
+            State(name).remove()
+        return
+    going = [part for part in parts if not (keep_data and part.startswith("volume "))]
+    out.print("This deletes:", *(f"  {part}" for part in going), sep="\n", markup=False)
+    if not keep_data:
+        out.print("and with it the cache, the pushed images, the login and the CA (--keep-data keeps them).")
+    _confirm(yes)
+    for part in local.destroy(name, keep_data):
+        err.print(f"deleted {part}", markup=False)
+
+
+def _confirm(yes: bool) -> None:
+    if not _agree(yes):
+        raise typer.Exit(1)
+
+
+def _agree(yes: bool, consequence: str = "") -> bool:
+    """Say what is about to happen, and ask, unless that was answered beforehand."""
+    if consequence:
+        err.print(consequence, markup=False)
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise RegistryStackError("nobody is there to be asked: add --yes to go on")
+    return typer.confirm("Go on?")
+
+
+def _print_deployment(deployment: Deployment) -> None:
+    registry = deployment.registry_url.removeprefix("https://")
+    mirror = deployment.mirror_url.removeprefix("https://")
+    lines = (
+        f"mirror     {deployment.mirror_url}",
+        f"registry   {deployment.registry_url}",
+        f"login      {deployment.registry_username}, password in {deployment.password_file}",
+        f"CA         {deployment.ca_file}",
+        "",
+        "To use it from Docker on this machine, as root:",
+        f"  install -D {deployment.ca_file} /etc/docker/certs.d/{mirror}/ca.crt",
+        f"  install -D {deployment.ca_file} /etc/docker/certs.d/{registry}/ca.crt",
+        f'  echo \'{{"registry-mirrors": ["{deployment.mirror_url}"]}}\' > /etc/docker/daemon.json  # restart docker',
+        f"  docker login -u {deployment.registry_username} --password-stdin {registry} < {deployment.password_file}",
+        "Other clients: tox -e client-config -- containerd|podman|buildkit|k3s",
+    )
+    out.print(*lines, sep="\n", markup=False)
+
+
+def _print_services(found: Status) -> None:
+    table = Table("service", "state", "memory")
+    for service in found.services:
+        table.add_row(service.unit, service.state, f"{service.memory_mib:.1f} MiB" if service.memory_mib else "")
+    if found.memory_mib:
+        table.add_row("together", "", f"{found.memory_mib:.1f} MiB")
+    out.print(table)

@@ -1,0 +1,1 @@
+"""What the commands do: demo, status, client configuration."""

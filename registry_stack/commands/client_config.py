@@ -1,0 +1,64 @@
+"""What a client needs to use the mirror and to push: files and where they go, for each kind of client.
+
+The texts are the host's own, /etc/docker-registry/clients, which its status page shows too. Sources: docs.docker.com
+"registry-mirrors" and "certs.d"; containerd docs/hosts.md; containers-registries.conf(5) and containers-certs.d(5);
+moby/buildkit docs/buildkitd.toml.md; docs.k3s.io "Private Registry Configuration".
+"""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from urllib.parse import urlsplit
+
+from registry_stack.deployment import Deployment
+from registry_stack.product import TEMPLATE
+from registry_stack.template.template import load_template
+from registry_stack.userdata.render import PLACEHOLDER, HostFile, host_files, source_text
+
+CA_HERE = "ca.crt"
+CLIENTS = ("docker", "containerd", "podman", "buildkit", "k3s")
+_FOLDER = "/etc/docker-registry/clients/"
+_EACH = re.compile(r"^\{each\}\n(.*?)^\{end\}\n", re.MULTILINE | re.DOTALL)
+_NAME = re.compile(r"\{(\w+)\}")
+
+
+def client_configuration(client: str, deployment: Deployment) -> str:
+    """The text to print for one kind of client: commands and files for a shell as root on the client."""
+    upstreams = {name: urlsplit(url).netloc for name, url in deployment.upstreams.items()}
+    mirrored = ", ".join(["Docker Hub", *upstreams.values()])
+    head = (
+        f"# {client}: uses {deployment.mirror_url} as its mirror of {mirrored}\n"
+        f"# and trusts {deployment.registry_url}.\n"
+        f"# As root on the client, beside the CA certificate: {deployment.ca_file} copied as ./{CA_HERE}\n"
+    )
+    names = {
+        "mirror": urlsplit(deployment.mirror_url).netloc,
+        "registry": urlsplit(deployment.registry_url).netloc,
+        "user": deployment.registry_username,
+    }
+    return head + fill_in(templates()[f"{_FOLDER}{client}"].content.decode(), names, upstreams)
+
+
+def fill_in(text: str, names: Mapping[str, str], upstreams: Mapping[str, str]) -> str:
+    """What /opt/registry/fill-in.awk does on the host; `upstreams` has the host, and port, of each by its name."""
+
+    def repeated(block: re.Match[str]) -> str:
+        return "".join(_filled(block[1], {"name": name, **_ways(host)}) for name, host in upstreams.items())
+
+    return _filled(_EACH.sub(repeated, text), names)
+
+
+@cache
+def templates() -> Mapping[str, HostFile]:
+    """The files of the host."""
+    # Nothing is to be filled in but base64.
+    return host_files(PLACEHOLDER.sub("AAAA", source_text(load_template(TEMPLATE))))
+
+
+def _ways(host: str) -> dict[str, str]:
+    """An upstream's host, and it in a path below the mirror, where no port may stand."""
+    return {"host": host, "path": host.partition(":")[0]}
+
+
+def _filled(text: str, names: Mapping[str, str]) -> str:
+    return _NAME.sub(lambda found: names.get(found[1], found[0]), text)

@@ -1,0 +1,109 @@
+"""How a deployment is doing: of a local one its units and what they use, of a cloud's whether it answers."""
+
+import json
+import ssl
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from registry_stack.deployment import Deployment
+from registry_stack.docker.machine import Machine
+from registry_stack.endpoint import get_status, is_untrusted_issuer
+from registry_stack.errors import RegistryStackError
+from registry_stack.targets.local.rollout import UNITS
+from registry_stack.targets.local.target import find_host
+
+_MIB = 1 << 20
+_ACTIVE, _OWN_CERTIFICATE = "active", "active, with a certificate of another CA than the stack's"
+_SIZES = {"B": 1, "KiB": 1 << 10, "MiB": _MIB, "GiB": 1 << 30}
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service of the host: systemd's state of its unit, memory in MiB."""
+
+    unit: str
+    state: str
+    memory_mib: float
+
+
+@dataclass(frozen=True)
+class Status:
+    """A deployment and its services."""
+
+    deployment: Deployment
+    services: tuple[Service, ...] = field(default=())
+
+    @property
+    def memory_mib(self) -> float:
+        """What all services use together."""
+        return sum(service.memory_mib for service in self.services)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every service is active."""
+        return all(service.state in (_ACTIVE, _OWN_CERTIFICATE) for service in self.services)
+
+    def as_json(self) -> str:
+        """One object: the deployment's fields, `services`, `memory_mib`, `healthy`."""
+        fields: dict[str, Any] = asdict(self.deployment) | {
+            "services": [asdict(service) for service in self.services],
+            "memory_mib": round(self.memory_mib, 1),
+            "healthy": self.healthy,
+        }
+        return json.dumps(fields, indent=2)
+
+
+def status_of(deployment: Deployment) -> Status:
+    """Ask it; raises RegistryStackError when a local host is not running."""
+    services = _local(deployment) if deployment.target == "local" else _remote(deployment)
+    return Status(deployment, tuple(services))
+
+
+def _local(deployment: Deployment) -> list[Service]:
+    host = find_host(deployment.name)
+    units = (*UNITS, *(f"docker-registry-proxy@{name}" for name in deployment.upstreams))
+    states = host.exec(["systemctl", "is-active", *units], check=False).out.split()
+    memory = _memory(host)
+    # A container's name has no @.
+    return [
+        Service(unit, state, memory.get(unit.replace("@", "-"), 0.0)) for unit, state in zip(units, states, strict=True)
+    ]
+
+
+def _remote(deployment: Deployment) -> list[Service]:
+    """What can be seen from here: the mirror lets everyone in, the registry asks for a login."""
+    return [
+        Service("mirror", _answer(deployment, deployment.mirror_url, 200), 0.0),
+        Service("registry", _answer(deployment, deployment.registry_url, 401), 0.0),
+    ]
+
+
+def _answer(deployment: Deployment, url: str, wanted: int) -> str:
+    """`active`, or what came instead of the wanted status."""
+    state = _ACTIVE
+    try:
+        try:
+            code = get_status(deployment, url)
+        except ssl.SSLCertVerificationError as error:
+            if not is_untrusted_issuer(error):
+                raise
+            state, code = _OWN_CERTIFICATE, get_status(deployment, url, verify=False)
+    except OSError as error:
+        return f"cannot be reached: {error}"
+    return state if code == wanted else f"answers HTTP {code}"
+
+
+def _memory(host: Machine) -> dict[str, float]:
+    """MiB in use, by container; none while the host's Docker is still starting."""
+    template = "{{.Name}} {{.MemUsage}}"
+    lines = host.exec(["docker", "stats", "--no-stream", "--format", template], check=False).out.splitlines()
+    return {name: _mib(used) for name, used, *_limit in (line.split() for line in lines)}
+
+
+def _mib(text: str) -> float:
+    """`12.3MiB`, as docker stats writes it."""
+    number = text.rstrip("BGKMTi")
+    unit = text[len(number) :]
+    if unit not in _SIZES:
+        raise RegistryStackError(f'docker stats gives a size that is not understood: "{text}"')
+    return float(number) * _SIZES[unit] / _MIB

@@ -1,0 +1,125 @@
+"""What is deployed: found again by the next command, the tests and the load tests.
+
+Each deployment has a folder of its own, readable by its owner only, under the user's state directory
+(XDG_STATE_HOME, or REGISTRY_STACK_STATE to have it elsewhere).
+"""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_state_path
+
+from registry_stack.errors import RegistryStackError
+
+DEFAULT_NAME = "docker_registry"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A registry and mirror that was reached: URLs without a final slash, absolute paths of files here.
+
+    `address` is where their names lead, for when they do not resolve here. `upstreams` are the registries that are
+    mirrored besides the first, by name. On a cloud, `cloud` is its name in clouds.yaml, if it was named, and `project`
+    the id of the project in it.
+    """
+
+    target: str
+    name: str
+    mirror_url: str
+    registry_url: str
+    ca_file: str
+    registry_username: str
+    password_file: str
+    warning: str = ""
+    address: str = ""
+    upstreams: Mapping[str, str] = field(default_factory=dict)
+    cloud: str = ""
+    project: str = ""
+
+    def as_json(self) -> str:
+        """One JSON object; the password itself is in `password_file` only."""
+        return json.dumps(asdict(self), indent=2)
+
+    @property
+    def password(self) -> str:
+        """The password of `registry_username`."""
+        return Path(self.password_file).read_text().rstrip("\n")
+
+
+def parse_upstreams(text: str) -> dict[str, str]:
+    """The parameter `upstreams`, `NAME=URL,NAME=URL`, as a mapping."""
+    return dict(entry.split("=", 1) for entry in text.split(",") if entry)
+
+
+class State:
+    """The folder of one deployment."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.folder = state_root() / name
+
+    def write(self, name: str, content: str | bytes) -> Path:
+        """Write a file that only its owner can read, whole or not at all."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path, new = self.folder / name, self.folder / f".{name}.new"
+        data = content.encode() if isinstance(content, str) else content
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(data)
+        return new.replace(path)
+
+    def secret(self, name: str) -> str:
+        """A secret of this deployment, generated once: 32 letters and digits."""
+        path = self.folder / name
+        if not path.exists():
+            alphabet = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
+            self.write(name, "".join(secrets.choice(alphabet) for _ in range(32)) + "\n")
+        return path.read_text().rstrip("\n")
+
+    def save(self, deployment: Deployment) -> None:
+        """Remember what is deployed."""
+        self.write("deployment.json", deployment.as_json() + "\n")
+
+    def load(self) -> Deployment | None:
+        """What was deployed last, if anything."""
+        path = self.folder / "deployment.json"
+        if not path.exists():
+            return None
+        try:
+            fields: dict[str, Any] = json.loads(path.read_text())
+            return Deployment(**fields)
+        except (ValueError, TypeError) as error:
+            raise RegistryStackError(f"{path} is not readable ({error}): remove it and deploy again") from error
+
+    def remove(self) -> None:
+        """Forget it all."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def state_root() -> Path:
+    """Where deployments are remembered."""
+    override = os.environ.get("REGISTRY_STACK_STATE")
+    return Path(override).absolute() if override else user_state_path("docker-registry-stack")
+
+
+def current(name: str = DEFAULT_NAME) -> Deployment:
+    """The deployment of that name; a RegistryStackError says how to make one."""
+    found = State(name).load()
+    if found is None:
+        raise RegistryStackError(f'nothing is deployed under the name "{name}": run `tox -e deploy`')
+    return found
+
+
+def forget_all(target: str) -> list[str]:
+    """Forget the deployments on a target that is gone, with all that was in it; return their names."""
+    folders = [path for path in state_root().iterdir() if path.is_dir()] if state_root().exists() else []
+    known = {path.name: State(path.name) for path in sorted(folders)}
+    gone = [name for name, state in known.items() if (found := state.load()) is not None and found.target == target]
+    for name in gone:
+        known[name].remove()
+    return gone

@@ -1,0 +1,1 @@
+"""A Docker engine, machines in containers on it, and commands, files and ports of theirs."""

@@ -1,0 +1,171 @@
+"""A Docker engine that answers: the one there, an installed one started, or a fresh one installed.
+
+The engine is what matters here, not the `docker` command: a client binary without a daemon is common.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import docker
+import requests
+from docker.context import ContextAPI
+from docker.errors import DockerException
+from docker.utils import kwargs_from_env
+
+from registry_stack.errors import RegistryStackError
+from registry_stack.polling import wait_until
+from registry_stack.progress import ProgressCallback, no_progress
+
+DEFAULT_SOCKET = "/var/run/docker.sock"
+DAEMON_LOG = Path("/var/log/docker-registry-stack-dockerd.log")
+# The time a read from the engine may stay silent; a build that downloads packages is silent for long.
+READ_TIMEOUT_S = 900
+START_DEADLINE_S = 60
+STOP_DEADLINE_S = 15
+PID_FILES = (Path("/var/run/docker.pid"), Path("/var/run/docker/containerd/containerd.pid"))
+PACKAGES = ("docker.io", "iptables")
+
+
+def engine(report: ProgressCallback = no_progress) -> docker.DockerClient:
+    """Return a client of a Docker engine that has answered a ping, starting or installing one if needed."""
+    client = _answering()
+    if client is not None:
+        return client
+    _refuse_what_cannot_be_started()
+    if not _installed():
+        _install(report)
+    return _answering() or _start(report)
+
+
+def _answering() -> docker.DockerClient | None:
+    """Return a client of the engine the environment points at, or None if no engine answers there."""
+    try:
+        client = docker.DockerClient(**_address(), timeout=READ_TIMEOUT_S)
+        client.ping()
+    except (DockerException, requests.RequestException, OSError):
+        return None
+    return client
+
+
+def _address() -> dict[str, Any]:
+    """Where the `docker` command itself would look: DOCKER_HOST, else the current context or socket."""
+    if os.environ.get("DOCKER_HOST"):
+        return dict(kwargs_from_env())
+    context = ContextAPI.get_current_context()
+    if context is None or not context.Host:
+        return {}
+    return {"base_url": context.Host, "tls": context.TLSConfig or False}
+
+
+def _refuse_what_cannot_be_started() -> None:
+    """Say why no engine answers when starting one here would not help or is not possible."""
+    target = str(_address().get("base_url") or "")
+    if target and not target.endswith(DEFAULT_SOCKET):
+        raise RegistryStackError(
+            f"no Docker engine answers at {target} (DOCKER_HOST or the docker context): "
+            "start it there, or unset DOCKER_HOST to use the local engine"
+        )
+    if os.geteuid() == 0:
+        return
+    socket = Path(DEFAULT_SOCKET)
+    if socket.exists() and not os.access(socket, os.R_OK | os.W_OK):
+        raise RegistryStackError(
+            f"the Docker engine's socket {socket} may not be used by this user: "
+            "join the group `docker` (and log in again), or run as root"
+        )
+    raise RegistryStackError(
+        "no Docker engine answers and this user may not start or install one: start Docker "
+        "(`sudo systemctl start docker`), point DOCKER_HOST at an engine, or run as root"
+    )
+
+
+def _installed() -> bool:
+    return shutil.which("dockerd") is not None
+
+
+def _install(report: ProgressCallback) -> None:
+    """Install Debian's or Ubuntu's own engine package."""
+    if not Path("/etc/debian_version").exists() or shutil.which("apt-get") is None:
+        raise RegistryStackError(
+            "no Docker engine is installed and this is not Debian or Ubuntu: install Docker "
+            "Engine for this system, or point DOCKER_HOST at an engine"
+        )
+    install_packages(PACKAGES, report)
+
+
+def install_packages(packages: tuple[str, ...], report: ProgressCallback = no_progress) -> None:
+    """Install Debian packages on this machine; raise RegistryStackError when that fails."""
+    report(f"installing {', '.join(packages)} with apt-get")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    # A third party's broken package source fails `update` but need not fail the install: judge that alone.
+    subprocess.run(["apt-get", "update"], env=environment, capture_output=True, check=False)
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+        raise RegistryStackError(
+            f"`{' '.join(command)}` failed: {' '.join(last)}: install these packages by hand and try again"
+        )
+
+
+def _start(report: ProgressCallback) -> docker.DockerClient:
+    """Start the installed engine and wait until it answers."""
+    clients: list[docker.DockerClient] = []
+    if Path("/run/systemd/system").is_dir():
+        report("starting Docker with systemctl")
+        subprocess.run(["systemctl", "start", "docker"], capture_output=True, check=False)
+        probe, hint, log = (lambda: _collect_answer(clients)), "see `journalctl -u docker`", None
+    else:
+        report(f"starting dockerd (log: {DAEMON_LOG})")
+        daemon = _start_by_hand()
+        probe, hint, log = (lambda: _collect_answer(clients, daemon)), f"see {DAEMON_LOG}", _log_tail
+    wait_until(probe, START_DEADLINE_S, "the Docker engine to answer", log=log, hint=hint)
+    return clients[0]
+
+
+def _start_by_hand() -> "subprocess.Popen[bytes]":
+    """Run dockerd in its own session, so that it outlives this process and its terminal."""
+    for pid_file in PID_FILES:
+        _forget_dead(pid_file)
+    DAEMON_LOG.parent.mkdir(parents=True, exist_ok=True)
+    with DAEMON_LOG.open("ab") as log:
+        return subprocess.Popen(["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+
+
+def _forget_dead(pid_file: Path) -> None:
+    """Remove what a killed engine left: a new one takes any process of that number, dying ones too, for the old."""
+    if not pid_file.exists():
+        return
+    pid = pid_file.read_text().strip()
+    wait_until(lambda: _alive(pid), STOP_DEADLINE_S, f"process {pid}, an engine that does not answer, to end")
+    pid_file.unlink(missing_ok=True)
+
+
+def _alive(pid: str) -> str | None:
+    """A probe: None when no engine's process has that number (any more)."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    name, _, rest = state.partition("(")[2].rpartition(")")
+    dead = name not in ("dockerd", "containerd") or rest.split()[0] in "ZX"
+    return None if dead else f"{name} is running"
+
+
+def _collect_answer(clients: list[docker.DockerClient], daemon: "subprocess.Popen[bytes] | None" = None) -> str | None:
+    """A probe for wait_until: keep the client as soon as the engine answers; a dead one ends the wait."""
+    client = _answering()
+    if client is not None:
+        clients.append(client)
+        return None
+    if daemon is not None and daemon.poll() is not None:
+        last = (_log_tail().strip().splitlines() or ["it said nothing"])[-1]
+        raise RegistryStackError(f"dockerd ended with {daemon.returncode}: {last}: see {DAEMON_LOG}")
+    return "no answer to a ping"
+
+
+def _log_tail() -> str:
+    return DAEMON_LOG.read_text(errors="replace") if DAEMON_LOG.exists() else ""

@@ -1,0 +1,79 @@
+"""The command `lab`: up, down, status, shell, openrc."""
+
+from typing import Annotated
+
+import typer
+
+from registry_stack.console import err, out, progress
+from registry_stack.lab import settings
+
+app = typer.Typer(no_args_is_help=True, help="A whole OpenStack in one throwaway container, for trying stacks out.")
+
+
+@app.command()
+def up(
+    volumes: Annotated[bool, typer.Option("--volumes", help="With Cinder: half a GiB more memory.")] = False,
+) -> None:
+    """Bring the lab up; builds it first, which takes about ten minutes once."""
+    from registry_stack.lab import credentials, lab
+
+    with progress("lab") as report:
+        folder = lab.up(report, volumes=volumes)
+    lines = (
+        f"Keystone     {settings.KEYSTONE}",
+        f"credentials  {folder / credentials.CLOUDS}, {folder / credentials.OPENRC}",
+        f"SSH key      {folder / credentials.SSH_KEY}, user {settings.SSH_USER}",
+        "",
+        f"  export OS_CLIENT_CONFIG_FILE={folder / credentials.CLOUDS} OS_CLOUD={settings.CLOUD}",
+        f"  openstack stack create --wait -e {folder / credentials.ENVIRONMENT} -t heat/registry.yaml docker_registry",
+    )
+    out.print(*lines, sep="\n", markup=False)
+
+
+@app.command()
+def down() -> None:
+    """Remove the lab and everything in it. Its images stay, so that the next one is up in a minute."""
+    from registry_stack.lab import lab
+
+    gone = lab.down()
+    for part in gone:
+        err.print(f"deleted {part}", markup=False)
+    if not gone:
+        out.print("there is no lab")
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+) -> None:
+    """Say of each fact that makes a lab ready whether it holds. Exits with 1 when one does not."""
+    from registry_stack.lab import lab
+
+    found = lab.status()
+    if as_json:
+        out.print(found.as_json(), markup=False)
+    else:
+        for fact in found.facts:
+            out.print(
+                f"{'yes' if fact.holds else 'NO '}  {fact.name}{'' if fact.holds else f': {fact.missing}'}",
+                markup=False,
+            )
+        out.print(f"memory: {found.memory_mib} MiB; credentials: {found.folder}", markup=False)
+    if not found.healthy:
+        raise typer.Exit(1)
+
+
+@app.command()
+def shell() -> None:
+    """Open a shell in the lab, as root and as the cloud's administrator."""
+    from registry_stack.lab import lab
+
+    lab.shell()
+
+
+@app.command()
+def openrc() -> None:
+    """Print the operator's credentials for a shell: eval "$(tox -qe lab -- openrc)"."""
+    from registry_stack.lab import lab
+
+    out.print(lab.openrc(), markup=False, end="")

@@ -1,0 +1,76 @@
+"""A Docker host of one's own to pull and push with, as a user's would be: for the demo and the tests."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import docker
+
+from registry_stack.commands.client_config import client_configuration
+from registry_stack.deployment import Deployment
+from registry_stack.docker.machine import Machine, MachineSpec
+from registry_stack.images.project import ensure_project_image
+from registry_stack.progress import ProgressCallback, no_progress
+
+
+@dataclass(frozen=True)
+class ClientNetwork:
+    """A client's network, where it knows the deployment by name: Docker knows it, `dns` does, or `hosts` says."""
+
+    network: str
+    dns: Sequence[str] = ()
+    hosts: Mapping[str, str] = field(default_factory=dict)
+
+
+def docker_client(
+    client: docker.DockerClient,
+    name: str,
+    place: ClientNetwork,
+    labels: Mapping[str, str],
+    deployment: Deployment,
+    host: str,
+    report: ProgressCallback = no_progress,
+) -> Machine:
+    """A machine with Docker that has been configured as `tox -e client-config -- docker` says.
+
+    `host` is the deployment's name at that place, where it listens on the standard ports.
+    """
+    spec = MachineSpec(
+        image=ensure_project_image(client, "client", report),
+        name=name,
+        labels=labels,
+        network=place.network,
+        dns=place.dns,
+        hosts=place.hosts,
+        docker=True,
+    )
+    machine = Machine.boot(client, spec, report)
+    machine.wait_for_docker()
+    configure(machine, "docker", deployment, host)
+    return machine
+
+
+def configure(machine: Machine, kind: str, deployment: Deployment, host: str) -> None:
+    """Run the commands that `client-config` prints, as far as they need nobody to type a password."""
+    seen = replace(deployment, mirror_url=f"https://{host}", registry_url=f"https://{host}:5000")
+    lines = client_configuration(kind, seen).splitlines()
+    script = "\n".join(line for line in lines if " login " not in line and not line.startswith("systemctl"))
+    machine.put("/root/ca.crt", Path(deployment.ca_file))
+    machine.exec(["sh", "-euc", f"cd /root\n{script}"])
+    if kind == "docker":
+        # What systemctl restart docker is elsewhere: the engine is this machine's first process.
+        machine.restart()
+        machine.wait_for_docker()
+
+
+def login(machine: Machine, deployment: Deployment, host: str) -> None:
+    """`docker login` at the push registry."""
+    command = ["docker", "login", "--username", deployment.registry_username, "--password-stdin", f"{host}:5000"]
+    machine.exec(command, input=deployment.password.encode())
+
+
+def image_digest(machine: Machine, reference: str) -> str:
+    """The digest under which an image was pulled."""
+    found = json.loads(machine.exec(["docker", "image", "inspect", reference]).out)[0]["RepoDigests"]
+    return str(found[0]).rsplit("@", 1)[1]

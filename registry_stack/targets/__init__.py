@@ -1,0 +1,1 @@
+"""Where a host is deployed: a container here, the lab, or a cloud."""

@@ -1,0 +1,68 @@
+"""Which target a command means, and what the cloud targets need to know of the cloud."""
+
+import os
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from registry_stack.deployment import State
+from registry_stack.errors import RegistryStackError
+from registry_stack.lab import settings as lab
+from registry_stack.lab.credentials import CLOUDS, ENVIRONMENT
+from registry_stack.targets.cloud.target import CloudOptions
+
+
+class Target(StrEnum):
+    """Where to deploy."""
+
+    local = "local"
+    lab = lab.TARGET
+    cloud = "cloud"
+
+
+def chosen_target(target: Target | None, os_cloud: str | None, name: str) -> Target:
+    """The one that is named; else the cloud that is; else where the deployment of that name is; else here."""
+    if target is not None:
+        return target
+    if os_cloud or os.environ.get("OS_AUTH_URL"):
+        return Target.cloud
+    found = State(name).load()
+    return Target(found.target) if found else Target.local
+
+
+def refuse_other_target(name: str, chosen: Target) -> None:
+    """Raise RegistryStackError when that name is taken by a deployment on another target."""
+    found = State(name).load()
+    if found is not None and found.target != chosen.value:
+        raise RegistryStackError(
+            f'"{name}" is deployed on the target {found.target}: '
+            f"go on with --target {found.target}, or use another --name"
+        )
+
+
+def cloud_options(
+    target: Target, os_cloud: str | None, name: str, environments: Sequence[Path] = (), **more: Any
+) -> CloudOptions:
+    """The options of a cloud or of the lab, whose clouds.yaml and environment file lie with the lab's own state.
+
+    What is deployed on a cloud is looked for there, unless another is named. The lab's environment file is for who
+    names none.
+    """
+    if target is Target.lab:
+        clouds = lab_clouds_file()
+        files = environments or [clouds.with_name(ENVIRONMENT)]
+        return CloudOptions(
+            cloud=lab.CLOUD, clouds_file=clouds, name=name, target=target.value, environments=files, **more
+        )
+    found = State(name).load()
+    named = os_cloud or (found.cloud if found else "") or None
+    return CloudOptions(cloud=named, name=name, target=target.value, environments=environments, **more)
+
+
+def lab_clouds_file() -> Path:
+    """Written by `tox -e lab -- up`."""
+    path = lab.state().folder / CLOUDS
+    if not path.exists():
+        raise RegistryStackError("the lab is not up: run `tox -e lab -- up`")
+    return path

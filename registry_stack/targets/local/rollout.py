@@ -1,0 +1,133 @@
+"""A host in the place of another, which comes back when the new one does not work."""
+
+import contextlib
+import json
+
+import docker
+from docker.errors import DockerException
+
+from registry_stack.deployment import State
+from registry_stack.docker.machine import Machine, MachineSpec, remove_labelled
+from registry_stack.errors import RegistryStackError
+from registry_stack.polling import wait_until
+from registry_stack.progress import ProgressCallback, no_progress
+from registry_stack.targets.local.options import DEPLOYMENT_LABEL, LocalOptions
+
+UNITS = ("docker-redis", "docker-registry", "docker-registry-edge", "docker-registry-proxy")
+READY = "/run/registry/ready.json"
+READY_DEADLINE_S = 300
+
+
+def _previous(options: LocalOptions) -> str:
+    return f"{options.name}-previous"
+
+
+def recover_interrupted_rollout(client: docker.DockerClient, options: LocalOptions) -> None:
+    """Clean up after a deploy that was killed halfway: the old host comes back unless the new one works."""
+    old, new = Machine.find(client, _previous(options)), Machine.find(client, options.name)
+    if old is None:
+        return
+    if new is not None and new.running and read_readiness_report(new).get("status") == "SUCCESS":
+        old.remove()
+        return
+    if new is not None:
+        new.remove()
+    old.container.rename(options.name)
+
+
+def replace_with_rollback(
+    client: docker.DockerClient, options: LocalOptions, spec: MachineSpec, report: ProgressCallback
+) -> Machine:
+    """Boot the new host in the place of the old one, which comes back if the new one does not work."""
+    old = Machine.find(client, options.name)
+    was_running = old is not None and old.running
+    fresh = not client.volumes.list(filters={"name": f"^{options.volume}$"})
+    try:
+        if old is not None:
+            report("parameters have changed: stopping the host to replace it")
+            old.container.stop(timeout=30)
+            old.container.rename(_previous(options))
+        machine = Machine.boot(client, spec, report)
+        wait_until_ready(machine, report)
+    except BaseException as error:
+        _undo(client, options, error, old, was_running, fresh)
+        raise
+    if old is not None:
+        old.remove()
+    return machine
+
+
+def _undo(
+    client: docker.DockerClient,
+    options: LocalOptions,
+    error: BaseException,
+    old: Machine | None,
+    was_running: bool,
+    fresh: bool,
+) -> None:
+    """After a failed or interrupted boot: keep its logs, remove it, bring back what there was."""
+    failed = Machine.find(client, options.name)
+    # Interrupted while it was being stopped, the old host still has its name.
+    if failed is not None and (old is None or failed.container.id != old.container.id):
+        _keep_logs(failed, options.name, error)
+        if options.keep_on_failure:
+            error.add_note(f"it was kept: docker exec -it {options.name} bash")
+            return
+        failed.remove()
+    if old is not None:
+        old.container.reload()
+        if old.name != options.name:
+            old.container.rename(options.name)
+        if was_running:
+            old.container.start()
+            with contextlib.suppress(RegistryStackError):
+                wait_until_ready(old, no_progress)
+            error.add_note("the host that was there before is back")
+    elif fresh:
+        try:
+            remove_labelled(client, f"{DEPLOYMENT_LABEL}={options.name}")
+        except DockerException as trouble:
+            # A container of somebody else's in its network, say. What went wrong before is still the error.
+            error.add_note(f"not everything of it could be removed: {trouble}")
+
+
+def _keep_logs(failed: Machine, name: str, error: BaseException) -> None:
+    """Whatever prevents that does not prevent the old host's return."""
+    logs = State(name).folder / "failed"
+    try:
+        failed.collect(logs)
+    except (DockerException, OSError, RegistryStackError) as trouble:
+        error.add_note(f"its logs could not be kept: {trouble}")
+    else:
+        error.add_note(f"its logs are in {logs}")
+
+
+def wait_until_ready(machine: Machine, report: ProgressCallback) -> None:
+    """Wait for registry-ready's own verdict, naming each unit as it comes up."""
+    seen: set[str] = set()
+
+    def probe() -> str | None:
+        if not machine.running:
+            raise RegistryStackError(f"{machine.name} has stopped: {machine.logs()[-500:]}")
+        up = _units_up(machine)
+        for unit in sorted(up - seen):
+            report(f"{unit} answers")
+        seen.update(up)
+        status = read_readiness_report(machine)
+        if status.get("status") == "FAILURE":
+            raise RegistryStackError(f"the host does not work: {status['reason']}")
+        return None if status else f"{len(up)} of {len(UNITS)} services answer"
+
+    hint = f"look with `docker exec {machine.name} journalctl -b`"
+    wait_until(probe, READY_DEADLINE_S, f"a push and a pull on {machine.name}", hint=hint)
+
+
+def _units_up(machine: Machine) -> set[str]:
+    states = machine.exec(["systemctl", "is-active", *UNITS], check=False).out.split()
+    return {unit for unit, state in zip(UNITS, states, strict=False) if state == "active"}
+
+
+def read_readiness_report(machine: Machine) -> dict[str, str]:
+    """What registry-ready found: `status` and `reason`, or nothing yet."""
+    result = machine.exec(["cat", READY], check=False)
+    return dict(json.loads(result.out)) if result.code == 0 else {}

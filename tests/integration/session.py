@@ -1,0 +1,116 @@
+"""One run of this suite: all that it starts carries one label, is looked into on failure, and is gone afterwards."""
+
+import re
+import secrets
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import APIError, NotFound
+from docker.models.containers import Container
+from testcontainers.core.container import DockerContainer
+from testcontainers.core.network import Network
+
+from registry_stack.docker.machine import PROJECT, PROJECT_LABEL, Machine, remove_labelled, start_container
+from registry_stack.images.project import ensure_project_image
+
+LABEL = "org.registry-stack.integration-run"
+
+
+def start(container: DockerContainer) -> DockerContainer:
+    """Start a container; where the engine has picked a port that is taken, again."""
+    try:
+        return container.start()
+    except APIError as error:
+        if "address already in use" not in str(error):
+            raise
+        start_container(container.get_wrapped_container(), picked=True)
+        return container
+
+
+class Run:
+    """What this run has started, and where it keeps its files."""
+
+    def __init__(self, client: docker.DockerClient) -> None:
+        self.client = client
+        self.id = secrets.token_hex(3)
+        self.prefix = f"integration-{self.id}"
+        self.label = f"{LABEL}={self.id}"
+        self.labels = {PROJECT_LABEL: PROJECT, LABEL: self.id}
+        # Short: the path of a socket has 107 characters at most.
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{self.prefix}-"))
+        self.evidence = Path(tempfile.gettempdir()) / f"{self.prefix}-logs"
+
+    @property
+    def _wanted(self) -> dict[str, str | list[str] | bool]:
+        """A filter for all that is ours."""
+        return {"label": self.label}
+
+    def network(self, name: str) -> Network:
+        """A network of this run."""
+        network = Network(docker_network_kw={"labels": self.labels})
+        network.name = f"{self.prefix}-{name}"
+        return network.create()
+
+    def container(self, image: str, name: str, **arguments: Any) -> DockerContainer:
+        """A container of this run, to be configured and started."""
+        return DockerContainer(image, name=f"{self.prefix}-{name}", labels=self.labels, **arguments)
+
+    def containers(self) -> list[Container]:
+        """Every container of this run, running or not."""
+        return list(self.client.containers.list(all=True, filters=self._wanted))
+
+    def collect(self, test: str) -> Path:
+        """Write the logs and the state of all containers into a folder named after a test."""
+        folder = self.evidence / re.sub(r"[^\w.-]+", "-", test, flags=re.ASCII)
+        folder.mkdir(parents=True, exist_ok=True)
+        for container in self.containers():
+            try:
+                log = bytes(container.logs(timestamps=True, tail=5000))
+            except APIError as error:
+                log = str(error).encode()
+            name = str(container.name).removeprefix(f"{self.prefix}-")
+            (folder / f"{name}.log").write_bytes(f"# {name}: {container.status}\n".encode() + log)
+        return folder
+
+    def remove(self) -> None:
+        """Remove everything, and make sure that nothing is left."""
+        volumes = {
+            mount["Name"]
+            for container in self.containers()
+            for mount in container.attrs["Mounts"]
+            if mount["Type"] == "volume"
+        }
+        # One after the other takes long: there are dozens, and the engine waits for the disk each time.
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda container: Machine(self.client, container).remove(), self.containers()))
+        remove_labelled(self.client, self.label)
+        self._remove_folder()
+        assert not self.left(volumes), f"left behind: {', '.join(self.left(volumes))}"
+
+    def left(self, volumes: set[str]) -> list[str]:
+        """What there still is of this run; `volumes` had no names and so have no labels."""
+        return [
+            *(str(one.name) for one in self.containers()),
+            *(str(one.name) for one in self.client.networks.list(filters=self._wanted)),
+            *(str(one.name) for one in self.client.volumes.list(filters=self._wanted)),
+            *(name for name in volumes if self._volume_exists(name)),
+        ]
+
+    def _volume_exists(self, name: str) -> bool:
+        try:
+            self.client.volumes.get(name)
+        except NotFound:
+            return False
+        return True
+
+    def _remove_folder(self) -> None:
+        """Containers have written there as users of their own: only root may remove that."""
+        cleaner = self.container(ensure_project_image(self.client, "host"), "cleaner", entrypoint=["find"])
+        cleaner.with_command(["/folder", "-mindepth", "1", "-delete"]).with_volume_mapping(self.folder, "/folder", "rw")
+        with cleaner:
+            cleaner.wait()
+        shutil.rmtree(self.folder)

@@ -1,0 +1,104 @@
+"""The outside checkers and Heat's validation do complain when there is something to complain about."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry_stack.userdata.render import host_files
+from tests.unit.template import heat_reference, linters
+from tests.unit.template.repository import REPOSITORY
+from tests.unit.template.test_rules import RENDERED
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("[Unit]", "[Unit]", ""),
+        ("Type=oneshot", "Type=onshot", "Failed to parse service type, ignoring: onshot"),
+        ("[Unit]", "[Unit]\n      Foo=1", "Unknown key 'Foo' in section [Unit], ignoring."),
+        ("Requires=b.service", "Requires=c.service", "Unit c.service not found."),
+        ("ExecStart=/opt/run\n", "ExecStart=/opt/runn\n", "Command /opt/runn is not executable"),
+        ("[Service]\n      Type", "[Sevrice]\n      Type", "Unknown section 'Sevrice'. Ignoring."),
+    ],
+)
+def test_systemd_verify(tmp_path: Path, old: str, new: str, complaint: str) -> None:
+    result = linters.systemd_verify(host_files(RENDERED.replace(old, new, 1)), tmp_path)
+    assert complaint in result
+    assert bool(complaint) == bool(result)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("echo", "echo", ""),
+        ('"$GREETING"', "$1", "[SC2086]"),
+        ('echo "$GREETING"', 'for i in 1; do echo "$greeting $i"; done', "[SC2154]"),
+        ("GREETING=hello", "cd /nowhere", "[SC2164]"),
+    ],
+)
+def test_shellcheck(tmp_path: Path, old: str, new: str, complaint: str) -> None:
+    result = linters.shellcheck(host_files(RENDERED.replace(old, new, 1)), tmp_path)
+    assert complaint in result
+    assert bool(complaint) == bool(result)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("runcmd", "runcmd", ""),
+        ("permissions: '0755'", "mode: '0755'", "mode"),
+        ("runcmd:", "runcmd: 5\nx:", "runcmd"),
+    ],
+)
+def test_cloud_init_schema(tmp_path: Path, old: str, new: str, complaint: str) -> None:
+    result = linters.cloud_init_schema(RENDERED.replace(old, new, 1), tmp_path)
+    assert complaint in result
+    assert bool(complaint) == bool(result)
+
+
+def test_yamllint(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("a: 1\na: 2\n")
+    assert "duplication of key" in linters.yamllint(path, REPOSITORY / ".yamllint.yaml")
+
+
+@pytest.mark.parametrize(
+    ("values", "old", "new", "complaint"),
+    [
+        ({}, "heat_template_version", "heat_template_version", ""),
+        ({"x": 1}, "", "", "UnknownUserParameter"),
+        ({"cidr": 1}, "type: OS::Heat::RandomString", "type: OS::Heat::RandomStrng", "RandomStrng"),
+        ({}, "length: 32", "lenght: 32", "Unknown Property lenght"),
+        ({}, "get_attr: [generated, value]", "get_attr: [generated, valeu]", "valeu"),
+        ({}, "get_attr: [generated, value]", "get_attr: [generatd, value]", "generatd"),
+        ({}, "depends_on: generated", "depends_on: other", "Circular"),
+        ({}, "if: [c, ", "if: [d, ", 'Invalid condition "d"'),
+        ({}, "[cidr]}", "[cidr, other]}", "other"),
+        ({}, "default: 5", "default: 500", "out of range"),
+        ({}, "  generated:", "  cidr: {type: OS::Heat::None}\n  generated:", "Duplicate names"),
+    ],
+)
+def test_heats_validation_sees(tmp_path: Path, values: dict[str, Any], old: str, new: str, complaint: str) -> None:
+    text = """heat_template_version: 2018-08-31
+parameter_groups: [{label: a, parameters: [cidr]}]
+parameters:
+  cidr: {type: string, default: a}
+  size: {type: number, default: 5, constraints: [{range: {max: 100}}]}
+conditions:
+  c: {equals: [{get_param: cidr}, a]}
+resources:
+  generated:
+    type: OS::Heat::RandomString
+    properties: {length: 32}
+  other:
+    type: OS::Heat::RandomString
+    depends_on: generated
+    properties: {salt: {if: [c, {get_attr: [generated, value]}, x]}}
+"""
+    assert old in text
+    path = tmp_path / "t.yaml"
+    path.write_text(text.replace(old, new, 1))
+    error = heat_reference.validation_error(path, values)
+    assert complaint in error
+    assert bool(complaint) == bool(error)

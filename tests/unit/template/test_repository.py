@@ -1,0 +1,264 @@
+"""heat/registry.yaml and cloud-config/docker-host.yaml: what Heat and the loaders make of them."""
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry_stack.errors import RegistryStackError
+from registry_stack.template.template import Parameter, Template
+from registry_stack.userdata.build import ENCODING
+from registry_stack.userdata.render import (
+    BUNDLE,
+    NOVA_LIMIT,
+    HostFile,
+    base64_length,
+    cloud_config,
+    host_files,
+    render_outputs,
+    render_user_data,
+    units,
+)
+from tests.unit.template import heat_reference, linters, rules, template_rules
+from tests.unit.template.repository import (
+    CLOUD_CONFIG,
+    EXAMPLE,
+    PEM,
+    PSEUDO,
+    REPOSITORY,
+    TEMPLATE,
+    USER_DATA,
+    Product,
+    parameters_in,
+)
+
+TEN = (
+    *("hostname", "domain", "server_key", "server_flavor", "server_image", "fip_network"),
+    *("os_username", "os_password", "os_region", "os_authurl"),
+)
+OUTPUTS = {
+    *("mirror_url", "registry_url", "registry_username", "registry_password"),
+    *("floating_ip", "ca_certificate"),
+}
+# One-line values that hurt a shell, systemd, YAML or a second round of replacing.
+HOSTILE = (
+    "it's",
+    "''\"'\"'",
+    "$(touch /tmp/hostile) `id` ${HOME} %h %%",
+    "back\\slash\\",
+    "  spaces  ",
+    "@@HOST_NAME@@",
+    "# no comment",
+    "é ü 漢 😀",
+    "a: {b: [c]} &d *e !f |",
+)
+BROKEN_LINES = (
+    *("two\nlines", "carriage\rreturn", "nul\0", "tab\t", "e\x1b[m"),
+    # YAML 1.1 breaks lines at these, or takes no such character at all.
+    *("next\x85line", "line\u2028separator", "\x80", "\ufffe"),
+)
+
+
+def given(**values: Any) -> Any:
+    return pytest.param(values, id=" ".join(f"{name}={value}" for name, value in values.items()) or "example")
+
+
+OPTIONS = [
+    given(),
+    given(network="mine", storage_driver="s3", cache_volume_size=50),
+    given(storage_driver="filesystem", dns_zone="example.com.", registry_password="it's"),
+    given(storage_redirect="true", require_upstream="false"),
+    given(metrics_client_cidr="192.0.2.0/24", status_page="false"),
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_renders_as_heat_does(product: Product, options: dict[str, Any]) -> None:
+    heat = heat_reference.from_file(product.root / TEMPLATE, {**product.example, **options}, product.references)
+    # As Heat itself reads the template: not a word of ours in between.
+    server = heat.document["resources"]["server"]["properties"]
+    assert product.rendered(**options) == heat.evaluate(server["user_data"])
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_outputs_are_heats(product: Product, options: dict[str, Any]) -> None:
+    heat = heat_reference.from_file(product.root / TEMPLATE, {**product.example, **options}, product.references)
+    theirs = {name: heat.evaluate(body["value"]) for name, body in heat.document["outputs"].items()}
+    assert render_outputs(product.template, product.values(**options), product.references) == theirs
+
+
+def test_outputs(product: Product) -> None:
+    outputs = render_outputs(product.template, product.values(), product.references)
+    assert outputs.keys() >= OUTPUTS
+    assert outputs["ca_certificate"] == PEM
+
+
+def test_every_output_is_read(product: Product) -> None:
+    """By the package, or by a test of a host: as outputs["NAME"]."""
+    modules = [*(REPOSITORY / "registry_stack").rglob("*.py"), *(REPOSITORY / "tests" / "host").rglob("*.py")]
+    assert modules
+    read = {name for module in modules for name in outputs_read(ast.parse(module.read_text()))}
+    assert read == product.template.outputs.keys()
+
+
+def outputs_read(module: ast.Module) -> Iterator[str]:
+    """Every NAME in an outputs["NAME"]."""
+    for node in ast.walk(module):
+        match node:
+            case ast.Subscript(value=ast.Name(id="outputs"), slice=ast.Constant(value=str(name)), ctx=ast.Load()):
+                yield name
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_heat_validates(product: Product, options: dict[str, Any]) -> None:
+    assert heat_reference.validation_error(product.root / TEMPLATE, {**product.example, **options}) == ""
+
+
+@pytest.mark.parametrize(
+    "rule",
+    template_rules.RULES,
+)
+def test_rules_of_the_template(product: Product, rule: Callable[[Template], list[str]]) -> None:
+    assert rule(product.template) == []
+
+
+def test_exactly_the_ten_are_required(product: Product) -> None:
+    assert template_rules.required_are(product.template, TEN) == []
+
+
+def test_readme_has_the_parameters_by_group(product: Product) -> None:
+    """A line of the ten, and a table with a row for each other group."""
+    text = (REPOSITORY / "README.md").read_text()
+    ten = re.search(r"^The ten parameters without a default are (.*?)\. The others", text, re.MULTILINE | re.DOTALL)
+    table = re.search(r"^\| group \| parameters \|\n\|.*\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert ten
+    assert table
+    # In brackets: what a parameter takes.
+    rows = [re.sub(r"\(.*?\)", "", row) for row in (ten[1], *table[1].splitlines())]
+    found = [re.findall(r"`(\w+)`", row) for row in rows]
+    assert found == [list(group.parameters) for group in product.template.groups]
+
+
+def test_the_example_has_the_ten_and_is_enough(product: Product) -> None:
+    assert set(product.example) == set(TEN)
+    assert template_rules.renders(product.template, product.values(), product.references) == []
+
+
+@pytest.mark.parametrize(
+    "rule",
+    rules.RULES,
+)
+def test_rules_of_the_cloud_config(product: Product, rule: Callable[[str], list[str]]) -> None:
+    assert rule(product.rendered()) == []
+
+
+def test_packed_is_the_source(product: Product) -> None:
+    """Run `python -m registry_stack.userdata.build` after a change of the source."""
+    packed, source = cloud_config(product.packed), cloud_config(product.source)
+    assert list(packed) == list(source)
+    assert {key: packed[key] for key in packed if key != "write_files"} == {
+        key: source[key] for key in source if key != "write_files"
+    }
+    assert unpacked(product.packed) == unpacked(product.source)
+    assert {entry.get("encoding") for entry in packed["write_files"]} == {None, "b64", ENCODING}
+
+
+def unpacked(text: str) -> dict[str, HostFile]:
+    """The files, whether packed or not; a placeholder in base64 becomes something that is."""
+    files = host_files(text.replace("@@EXTRA_CA@@", "AAAA"))
+    return {path: replace(file, encoding="") for path, file in files.items() if path != BUNDLE}
+
+
+def test_nothing_in_the_source_is_replaced_by_coreos_cloudinit(product: Product) -> None:
+    """For those who use it by hand: in the packed file it could not be seen."""
+    assert rules.no_coreos_substitution(product.source) == []
+
+
+def test_placeholders(product: Product) -> None:
+    assert rules.placeholders_where_allowed(product.source) == []
+    assert rules.placeholders_where_allowed(product.packed) == []
+    assert template_rules.placeholders_filled(product.template, product.rendered()) == []
+
+
+def test_static_files_are_byte_identical(product: Product) -> None:
+    assert rules.static_files_identical(product.packed, product.rendered()) == []
+
+
+def longest_value(parameter: Parameter) -> Any:
+    """The longest sensible value: what its constraints let through, 255 characters for a cloud's names."""
+    allowed = [c.definition for c in parameter.constraints if c.kind == "allowed_values"]
+    if allowed:
+        return max(allowed[0], key=len)
+    if parameter.type != "string":
+        return parameter.default
+    length = template_rules.longest(parameter) or 255
+    # A few quotes, each of which becomes five characters.
+    return ("'" * 8 + "x" * length)[:length]
+
+
+def test_fits_into_nova_with_every_option_used(product: Product) -> None:
+    template = product.template
+    values = {name: longest_value(parameter) for name, parameter in template.parameters.items()}
+    # A wait condition's URL and token are long; addresses, IDs and the generated password are not.
+    references = {key: "r" * (255 if key[0].endswith("_handle") else 64) for key in product.references}
+    text = render_user_data(template, values | PSEUDO, references)
+    assert base64_length(text) <= NOVA_LIMIT
+
+
+def on_the_host(product: Product, value: str) -> dict[str, str]:
+    """Every text parameter that reaches the host and takes a value with this end, and that value."""
+    server = product.template.resources["server"]["properties"]["user_data"]
+    taken = {}
+    for name in sorted(parameters_in(server)):
+        item = product.template.parameters.get(name)
+        if item and item.type == "string" and not refused(product, name, name + value):
+            taken[name] = name + value
+    return taken
+
+
+def refused(product: Product, name: str, value: str) -> bool:
+    try:
+        product.values(**{name: value})
+    except RegistryStackError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=ascii)
+def test_hostile_values_arrive_as_they_are(product: Product, tmp_path: Path, value: str) -> None:
+    taken = on_the_host(product, value)
+    assert "os_password" in taken
+    text = product.rendered(**taken)
+    assert rules.environment_lines(text) == []
+    linters.write_tree([host_files(text)[rules.ENVIRONMENT_FILE]], tmp_path)
+    variables, complaint = linters.sourced_environment(tmp_path / rules.ENVIRONMENT_FILE.lstrip("/"))
+    assert complaint == ""
+    assert [name for name in taken if taken[name] not in variables.values()] == []
+
+
+@pytest.mark.parametrize("value", BROKEN_LINES, ids=ascii)
+def test_values_that_would_break_the_file_are_refused(product: Product, value: str) -> None:
+    """A line break in a value would be YAML of its own: a parameter could write anything on the host."""
+    assert list(on_the_host(product, value)) == []
+
+
+def test_units_pass_systemd_analyze(product: Product, tmp_path: Path) -> None:
+    assert units(product.rendered())
+    assert linters.systemd_verify(product.files(), tmp_path) == ""
+
+
+def test_scripts_pass_shellcheck(product: Product, tmp_path: Path) -> None:
+    assert linters.shellcheck(product.files(), tmp_path) == ""
+
+
+def test_cloud_init_takes_it(product: Product, tmp_path: Path) -> None:
+    assert linters.cloud_init_schema(product.rendered(), tmp_path) == ""
+
+
+@pytest.mark.parametrize("name", [TEMPLATE, EXAMPLE, CLOUD_CONFIG, USER_DATA])
+def test_yamllint(name: str) -> None:
+    assert linters.yamllint(REPOSITORY / name, REPOSITORY / ".yamllint.yaml") == ""

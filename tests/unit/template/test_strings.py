@@ -1,0 +1,141 @@
+"""str_replace, list_join and str_split against Heat's own classes, and Heat's documented cases."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from heat.engine.hot import functions as heat
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from registry_stack.template.string_functions import Replace, list_join, str_split
+
+KINDS = {
+    "str_replace": (heat.ReplaceJson, Replace("str_replace")),
+    "str_replace_strict": (heat.ReplaceJsonStrict, Replace("str_replace_strict", strict=True)),
+    "str_replace_vstrict": (
+        heat.ReplaceJsonVeryStrict,
+        Replace("str_replace_vstrict", strict=True, allow_empty=False),
+    ),
+}
+# Few letters, so that keys overlap each other, the template and the values.
+TEXT = st.text(alphabet="ab@\n'", max_size=12)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3))
+ODD_VALUES = VALUES | st.just(object())
+
+
+def outcome(call: Callable[[], Any]) -> Any:
+    """A result, or that there was an error: texts of errors are our own."""
+    try:
+        return call()
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return "an error"
+
+
+def assert_same(heat_class: Any, ours: Callable[[Any], Any], args: Any) -> None:
+    # Heat's classes take some lists apart in place: each side gets its own.
+    theirs = list(args) if isinstance(args, list) else args
+    assert outcome(lambda: ours(args)) == outcome(lambda: heat_class(None, "f", theirs).result())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(template=TEXT | SCALARS, params=st.dictionaries(TEXT, ODD_VALUES, max_size=5) | SCALARS)
+@example(template="aab", params={"a": "b", "aa": "a", "b": "a"})
+def test_replace_is_heats(kind: str, template: Any, params: Any) -> None:
+    assert_same(*KINDS[kind], {"template": template, "params": params})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(params=st.dictionaries(TEXT.filter(bool), VALUES, min_size=1, max_size=5), data=st.data())
+def test_replace_is_heats_when_every_key_is_there(kind: str, params: dict[str, Any], data: st.DataObject) -> None:
+    pieces = data.draw(st.permutations([*params, *params, "b"]))
+    assert_same(*KINDS[kind], {"template": "".join(pieces), "params": params})
+
+
+@given(st.lists(VALUES | st.lists(ODD_VALUES, max_size=4), max_size=4) | SCALARS)
+@example([",", ["a", None, {"b": 1}, ["c"]], None, [], ["d"]])
+@example([",", ["a", 1]])
+def test_list_join_is_heats(args: Any) -> None:
+    assert_same(heat.JoinMultiple, list_join, args)
+
+
+@given(st.lists(TEXT | st.none() | st.integers(-3, 3), max_size=4) | TEXT)
+@example(["@", "a@b", "1"])
+@example(["@", "a@b", 2])
+def test_str_split_is_heats(args: Any) -> None:
+    assert_same(heat.StrSplit, str_split, args)
+
+
+# docs.openstack.org/heat/latest/template_guide/hot_spec.html, str_replace and its strict kinds
+@pytest.mark.parametrize(
+    ("template", "params", "expected"),
+    [
+        ("http://host/MyWordpress", {"host": "192.0.2.1"}, "http://192.0.2.1/MyWordpress"),
+        ("%a% %b%", {"%a%": "%b%", "%b%": "x"}, "%b% x"),
+        ("foobar foo", {"foo": "1", "foobar": "2"}, "2 1"),
+        ("n=N", {"N": 5}, "n=5"),
+        ("b=B", {"B": True}, "b=True"),
+        ("m=M", {"M": {"k": [1, None]}}, 'm={"k": [1, null]}'),
+        ("[N]", {"N": None}, "[]"),
+    ],
+)
+def test_documented_cases(template: str, params: dict[str, Any], expected: str) -> None:
+    assert Replace("str_replace")({"template": template, "params": params}) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "args", "message"),
+    [
+        ("str_replace", [], 'needs a mapping with "template" and "params"'),
+        ("str_replace", {"template": 1, "params": {}}, "the template must be a string"),
+        ("str_replace", {"template": "", "params": []}, "params must be a mapping"),
+        ("str_replace", {"template": "", "params": {1: "a"}}, "param placeholders must be non-empty strings"),
+        (
+            "str_replace_strict",
+            {"template": "x", "params": {"a": "1", "bb": "secret"}},
+            "the following params were not found in the template: bb,a",
+        ),
+        (
+            "str_replace_vstrict",
+            {"template": "a", "params": {"a": ""}},
+            "the value for param a is undefined or empty, must be a defined non-empty value",
+        ),
+        (
+            "str_replace_vstrict",
+            {"template": "a", "params": {"a": []}},
+            "the value for param a is undefined or empty, must be a defined non-empty value",
+        ),
+        (
+            "str_replace",
+            {"template": "a", "params": {"a": object()}},
+            "param a must be a string, number, list or map",
+        ),
+    ],
+)
+def test_replace_messages(kind: str, args: Any, message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        KINDS[kind][1](args)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "message"),
+    [
+        (list_join, ["", ["a", 5]], "item 2 must be a string, map or list, not int"),
+        (list_join, ["", "ab"], "must operate on lists"),
+        (list_join, [1, []], "the delimiter must be a string"),
+        (list_join, "", 'needs [delimiter, list, ...], for example [" ", [a, b]]'),
+        (str_split, [",", "a,b", 2], "the index must be between 0 and 1"),
+        (str_split, ["", "a"], "the delimiter and the string must be strings, the delimiter not empty"),
+        (
+            str_split,
+            [","],
+            'needs [delimiter, string] or [delimiter, string, index], such as [",", "a,b", 0]',
+        ),
+    ],
+)
+def test_join_and_split_messages(function: Callable[[Any], Any], args: Any, message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        function(args)
+    assert str(error.value) == message
