@@ -1,15 +1,22 @@
-"""The cloud-config as it goes into user-data: the same files, the larger ones compressed.
+"""Builds cloud-config/docker-host.yaml, the user-data, from the files in cloud-config/files.
 
-    python -m registry_stack.userdata.build
+    python -m registry_stack.userdata            writes it, and says how much room is left
+    python -m registry_stack.userdata --check    fails when the committed one is stale
+    python -m registry_stack.userdata --plain    prints a readable one, with comments and nothing compressed
 
-writes cloud-config/docker-host.user-data.yaml, which heat/registry.yaml inserts, from cloud-config/docker-host.yaml.
+`files` has every file of the host below its path there, with its mode. `loaders.yaml` has the other keys of the
+cloud-config, and in `write_files` the few files that a loader writes by itself, with what git cannot keep of them.
+All others are in one compressed script, without their comments.
 
 Both loaders take `encoding: gzip+base64` for an entry of `write_files`: cloud-init (`canonicalize_extraction` in
 cloudinit/config/cc_write_files.py) and coreos-cloudinit (`DecodeContent` in config/decode.go).
 """
 
+import argparse
 import base64
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +24,29 @@ import yaml
 from zopfli.gzip import compress
 
 from registry_stack.errors import RegistryStackError
-from registry_stack.template.yaml_loader import read_text
-from registry_stack.userdata.render import BUNDLE, cloud_config, placeholders
+from registry_stack.template.template import Parameter, Template, load_template
+from registry_stack.template.yaml_loader import load_yaml, read_text
+from registry_stack.userdata.render import BUNDLE, NOVA_LIMIT, placeholders, render_user_data
 
 ENCODING = "gzip+base64"
-SOURCE = Path(__file__).parents[2] / "cloud-config/docker-host.yaml"
-PACKED = SOURCE.with_name("docker-host.user-data.yaml")
+ROOT = Path(__file__).parents[2]
+TREE = ROOT / "cloud-config"
+LOADERS = "loaders.yaml"
+BUILT = "docker-host.yaml"
+# Texts for people and browsers, to whom a comment or an empty line may matter.
+_VERBATIM = ("/etc/docker-registry/clients/", "/etc/docker-registry/status/")
+_COMMENT = re.compile(r"\s*(#(?!!).*)?")
+_HEREDOC = re.compile(r"(?<!<)<<-?(['\"]?)([A-Z_]+)\1")
 _HEADER = """#cloud-config
-# Generated from {name} by `python -m registry_stack.userdata.build`: read and change that file, then run this again.
-# Most files are in one compressed script; `base64 -d | gunzip` shows it.
+# Built from cloud-config/files and loaders.yaml by `python -m registry_stack.userdata`: change those, run it again.
+# Heat fills in the placeholders, names between two at signs on each side. By hand: put single-quoted values in their
+# place, and base64 in that of extra-ca.pem.
 """
-# The script, and what must be there before it has run.
-_FIRST = ("docker-registry-host.target", "registry-files.service")
+_PACKED = "# Most files are in one compressed script; `base64 -d | gunzip` shows it, `--plain` builds a readable one.\n"
 # What bash can do by itself it does: each process more for each of the files takes seconds on an emulated host. `read`
 # takes away white space at both ends: _put allows none but the last newline.
 _SCRIPT = """#!/bin/bash
-# Writes the files of this host. Generated: cloud-config/docker-host.yaml has them.
+# Writes the files of this host. Built from cloud-config/files, which has them with their comments.
 set -euo pipefail
 umask 022
 put() {
@@ -45,55 +59,176 @@ put() {
 """
 
 
-def pack(source: str, name: str) -> str:
-    """A cloud-config with the same files: most in one compressed script, which `registry-files.service` runs.
+def pack(tree: Path) -> str:
+    """The cloud-config of a tree, as small as it gets: what Heat inserts and what a person boots by hand.
 
-    What stays an entry of its own: contents with a placeholder or an encoding, and the units that a loader starts.
-    Comments outside contents are dropped. `name` is the source's. Raises RegistryStackError when the source is no
-    cloud-config, or has a file that the script could not write.
+    `registry-files.service` and `runcmd` run the script with most of the files. Raises RegistryStackError when the tree
+    has a file that the script could not write, or that would not be filled in.
     """
-    document = cloud_config(source)
-    entries = document.get("write_files") or []
-    inside = [entry for entry in entries if _goes_inside(entry)]
-    if inside:
-        document["write_files"] = [entry for entry in entries if not _goes_inside(entry)] + [_bundle(inside)]
-    # One line for the script.
-    text = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=sys.maxsize)
-    return _HEADER.format(name=name) + text
+    document, inside = _read(tree)
+    for entry in document["write_files"] + inside:
+        entry["content"] = stripped(entry["path"], entry["content"])
+    document["write_files"].append(_bundle(inside))
+    return _HEADER + _PACKED + _dump(document)
 
 
-def main() -> None:
-    """Write the packed file beside its source."""
-    PACKED.write_text(pack(read_text(SOURCE, "cloud-config"), SOURCE.name), encoding="utf-8")
-    print(f"{PACKED}: {PACKED.stat().st_size} bytes, from {SOURCE.stat().st_size}")
+def plain(tree: Path) -> str:
+    """The same cloud-config to be read: every file an entry of its own, with its comments."""
+    document, inside = _read(tree)
+    document["write_files"] += inside
+    return _HEADER + _dump(document)
 
 
-def _goes_inside(entry: dict[str, Any]) -> bool:
-    content = str(entry.get("content", ""))
-    return not ("encoding" in entry or placeholders(content) or entry["path"].endswith(_FIRST))
+def stripped(path: str, text: str) -> str:
+    """A file without its empty lines and those that are all comment, as far as no parser reads them as data."""
+    if path.startswith(_VERBATIM):
+        return text
+    return "".join(_needed(path, text.splitlines(keepends=True)))
+
+
+def bytes_left(template: Template) -> int:
+    """How many bytes of user-data are left to Nova's limit with every option used, each at its longest.
+
+    Raises RegistryStackError when there are too many.
+    """
+    values = {name: longest_value(parameter) for name, parameter in template.parameters.items()}
+    # A wait condition's URL and token are long; addresses, IDs and the generated password are not.
+    references = {key: "r" * (255 if key[0].endswith("_handle") else 64) for key in references_in(template.resources)}
+    text = render_user_data(template, values | {"OS::project_id": "p" * 64}, references)
+    return NOVA_LIMIT // 4 * 3 - len(text.encode())
+
+
+def longest_value(parameter: Parameter) -> Any:
+    """The longest sensible value: what its constraints let through, 255 characters for a cloud's names."""
+    allowed = [c.definition for c in parameter.constraints if c.kind == "allowed_values"]
+    if allowed:
+        return max(allowed[0], key=len)
+    if parameter.type != "string":
+        return parameter.default
+    length = longest(parameter) or 255
+    # A few quotes, each of which becomes five characters.
+    return ("'" * 8 + "x" * length)[:length]
+
+
+def longest(parameter: Parameter) -> int | None:
+    """The longest text the parameter's own constraints let through, if they say."""
+    lengths = [c.definition.get("max") for c in parameter.constraints if c.kind == "length"]
+    return min((int(length) for length in lengths if length is not None), default=None)
+
+
+def references_in(snippet: Any) -> Iterator[tuple[str, ...]]:
+    """Every get_resource and get_attr in a piece of template, as keys of References."""
+    if isinstance(snippet, dict):
+        for key, value in snippet.items():
+            if key == "get_resource":
+                yield (value,)
+            elif key == "get_attr":
+                yield (value[0], value[1])
+            else:
+                yield from references_in(value)
+    elif isinstance(snippet, list):
+        for item in snippet:
+            yield from references_in(item)
+
+
+def is_stale(tree: Path) -> bool:
+    """Whether the tree has changed since its cloud-config was built."""
+    return not (tree / BUILT).is_file() or read_text(tree / BUILT, "cloud-config") != pack(tree)
+
+
+def main(*arguments: str) -> None:
+    """Build, or check, or print; raises RegistryStackError for what is wrong with the tree, and when it is stale."""
+    parser = argparse.ArgumentParser(
+        prog="python -m registry_stack.userdata", description="Build cloud-config/docker-host.yaml."
+    )
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--check", action="store_true", help="fail when the committed file is stale")
+    choice.add_argument("--plain", action="store_true", help="print it with comments, nothing compressed")
+    given = parser.parse_args(arguments)
+    if given.plain:
+        print(plain(TREE), end="")
+    elif not given.check:
+        (TREE / BUILT).write_text(pack(TREE), encoding="utf-8")
+        print(f"{TREE / BUILT}: {(TREE / BUILT).stat().st_size} bytes.", _room())
+    elif is_stale(TREE):
+        raise RegistryStackError(f"{TREE / BUILT} is stale: run python -m registry_stack.userdata")
+    else:
+        print(f"{TREE / BUILT} is up to date.", _room())
+
+
+def _room() -> str:
+    left = bytes_left(load_template(ROOT / "heat/registry.yaml"))
+    return f"With every option at its longest, {left} bytes of user-data are left."
+
+
+def _read(tree: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The document with the entries that the loaders write, and the entries of all other files."""
+    document = load_yaml(tree / LOADERS, "cloud-config")
+    files = {f"/{path.relative_to(tree / 'files')}": path for path in (tree / "files").rglob("*") if path.is_file()}
+    alone = document.pop("write_files")
+    if unknown := sorted(entry["path"] for entry in alone if entry["path"] not in files):
+        raise RegistryStackError(
+            f"{tree / LOADERS}: write_files names {', '.join(unknown)}, which is not in {tree / 'files'}"
+        )
+    own = {entry["path"]: entry for entry in alone}
+    # By path: what is alike lies together, within the 32 KiB that deflate looks back.
+    others = [_entry(path, files[path], {}) for path in sorted(files.keys() - own.keys())]
+    for entry in others:
+        if found := sorted(placeholders(entry["content"])):
+            raise RegistryStackError(
+                f"{files[entry['path']]}: {found[0]} needs an entry in write_files of {tree / LOADERS}"
+            )
+    return {"write_files": [_entry(path, files[path], own[path]) for path in own], **document}, others
+
+
+def _entry(path: str, file: Path, own: dict[str, Any]) -> dict[str, Any]:
+    text = read_text(file, "file")
+    mode = {"permissions": "0755"} if file.stat().st_mode & 0o100 else {}
+    return {"path": path, **mode, **own, "content": text.strip() if "encoding" in own else text}
+
+
+def _needed(path: str, lines: list[str]) -> Iterator[str]:
+    """The lines that are no comment; those of a here-document are data, whatever they look like."""
+    end, before = "", ""
+    for line in lines:
+        if end:
+            end = "" if line.strip() == end else end
+        elif _COMMENT.fullmatch(line.rstrip("\n")):
+            if before.endswith("\\\n"):
+                raise RegistryStackError(f"{path}: a comment or an empty line follows a continuation: {before.strip()}")
+            continue
+        elif found := _HEREDOC.search(line):
+            end = found[2]
+        before = line
+        yield line
+    if end:
+        raise RegistryStackError(f"{path}: the here-document has no line {end}")
 
 
 def _bundle(entries: list[dict[str, Any]]) -> dict[str, Any]:
     """The entry of the script that writes these files."""
-    # By path: what is alike lies together, within the 32 KiB that deflate looks back.
-    script = _SCRIPT + "".join(_put(entry) for entry in sorted(entries, key=lambda entry: str(entry["path"])))
-    # No time stamp: the same source makes the same bytes (with the same zlib).
+    script = _SCRIPT + "".join(_put(entry) for entry in entries)
     # Zopfli: the same format in 4 % fewer bytes, and the same ones whatever zlib is there.
     packed = base64.b64encode(compress(script.encode())).decode()
     return {"path": BUNDLE, "permissions": "0755", "encoding": ENCODING, "content": packed}
 
 
 def _put(entry: dict[str, Any]) -> str:
-    content = str(entry["content"])
-    if f"\n{content}".count("\n@\n") or content != f"{content.strip()}\n" or " " in entry["path"] or "owner" in entry:
+    content = entry["content"]
+    if f"\n{content}".count("\n@\n") or content != f"{content.strip()}\n" or " " in entry["path"]:
         raise RegistryStackError(
-            f"{entry['path']}: cannot be packed: a line that is @, white space at an end, no newline there, or an owner"
+            f"{entry['path']}: cannot be packed: a line of just @, white space at an end or in the path, no newline"
         )
     return f"put {entry.get('permissions', '0644')} {entry['path']} <<'@'\n{content}@\n"
 
 
+def _dump(document: dict[str, Any]) -> str:
+    # One line for the script.
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=sys.maxsize)
+
+
 class _Dumper(yaml.SafeDumper):
-    """Text of several lines as a literal block, which is how its source has it."""
+    """Text of several lines as a literal block."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -101,9 +236,3 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _text)
-
-if __name__ == "__main__":
-    try:
-        main()
-    except RegistryStackError as error:
-        sys.exit(f"error: {error}")

@@ -117,6 +117,13 @@ def shellcheck(files: Mapping[str, HostFile], root: Path) -> str:
     return result.stdout + result.stderr
 
 
+def parsed_by_bash(script: str) -> str:
+    """A script as bash prints it back: without comments, laid out anew, every text as it was."""
+    result = run("bash", "-c", 'eval "script() {\n$1\n}"; declare -f script', "bash", script)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
 def yamllint(path: Path, config: Path) -> str:
     """What yamllint says about a file, warnings included; empty when nothing."""
     result = run(sys.executable, "-m", "yamllint", "--strict", "--format=parsable", "-c", config, path)

@@ -11,14 +11,14 @@ from typing import Any
 from registry_stack.template.environment import Environment, SourcedValue, read_environment
 from registry_stack.template.parameters import resolve_parameters
 from registry_stack.template.template import Template, load_template
-from registry_stack.userdata.build import pack
+from registry_stack.userdata.build import BUILT, pack, plain, references_in
 from registry_stack.userdata.render import HostFile, host_files, render_user_data, source_text
 from tests.unit.template import heat_reference
 
 REPOSITORY = Path(__file__).parents[3]
 TEMPLATE = "heat/registry.yaml"
-CLOUD_CONFIG = "cloud-config/docker-host.yaml"
-USER_DATA = "cloud-config/docker-host.user-data.yaml"
+CLOUD_CONFIG = "cloud-config"
+LOADERS = f"{CLOUD_CONFIG}/loaders.yaml"
 EXAMPLE = "heat/env.example.yaml"
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB+/=\nAAAA\n-----END CERTIFICATE-----\n"
 PSEUDO = {
@@ -40,11 +40,12 @@ class Product:
 
     @cached_property
     def source(self) -> str:
-        return (self.root / CLOUD_CONFIG).read_text()
+        """Every file as it stands in the tree, as one cloud-config."""
+        return plain(self.root / CLOUD_CONFIG)
 
     @cached_property
     def packed(self) -> str:
-        """What the template inserts: the source, packed."""
+        """What the template inserts: the committed file, built from the tree."""
         return source_text(self.template)
 
     @cached_property
@@ -76,29 +77,14 @@ class Product:
 
     def edited(self, directory: Path, name: str, old: str, new: str) -> "Product":
         """A copy with one text in one file replaced; the text must be there."""
-        for folder in ("heat", "cloud-config"):
+        for folder in ("heat", CLOUD_CONFIG):
             shutil.copytree(self.root / folder, directory / folder)
         text = (directory / name).read_text()
         assert old in text, f"{old!r} is not in {name}"
         (directory / name).write_text(text.replace(old, new, 1))
-        if name == CLOUD_CONFIG:
-            (directory / USER_DATA).write_text(pack((directory / CLOUD_CONFIG).read_text(), CLOUD_CONFIG))
+        if name.startswith(CLOUD_CONFIG):
+            (directory / CLOUD_CONFIG / BUILT).write_text(pack(directory / CLOUD_CONFIG))
         return Product(directory)
-
-
-def references_in(snippet: Any) -> Iterator[tuple[str, ...]]:
-    """Every get_resource and get_attr in a piece of template, as keys of References."""
-    if isinstance(snippet, dict):
-        for key, value in snippet.items():
-            if key == "get_resource":
-                yield (value,)
-            elif key == "get_attr":
-                yield (value[0], value[1])
-            else:
-                yield from references_in(value)
-    elif isinstance(snippet, list):
-        for item in snippet:
-            yield from references_in(item)
 
 
 def parameters_in(snippet: Any) -> Iterator[str]:

@@ -7,7 +7,8 @@ from typing import Any
 from registry_stack.errors import RegistryStackError
 from registry_stack.template.functions import References
 from registry_stack.template.parameters import check_default
-from registry_stack.template.template import Parameter, Template
+from registry_stack.template.template import Template
+from registry_stack.userdata.build import longest
 from registry_stack.userdata.render import host_files, placeholders, render_user_data, source_text
 
 _SECRET = re.compile(r"password|passphrase|secret|token|credential|(?<!^server)_key$")
@@ -108,12 +109,6 @@ def free_text_bounded(template: Template) -> list[str]:
         if free and longest(parameter) is None:
             violations.append(f"{name} has no length constraint with a max")
     return violations
-
-
-def longest(parameter: Parameter) -> int | None:
-    """The longest text the parameter's own constraints let through, if they say."""
-    lengths = [c.definition.get("max") for c in parameter.constraints if c.kind == "length"]
-    return min((int(length) for length in lengths if length is not None), default=None)
 
 
 def renders(template: Template, values: Mapping[str, Any], references: References) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from registry_stack.userdata.render import cloud_config, host_files
 from tests.support import coreos_cloudinit as coreos
-from tests.unit.template.repository import CLOUD_CONFIG, Product
+from tests.unit.template.repository import LOADERS, Product
 from tests.unit.template.test_repository import OPTIONS
 
 ADDRESSES = {"public_ipv4": "192.0.2.1", "private_ipv4": "10.0.0.1", "public_ipv6": "", "private_ipv6": "2001:db8::1"}
@@ -40,7 +40,7 @@ def test_it_writes_the_files_that_cloud_init_writes(product: Product, options: d
 
 
 def test_an_unknown_key_in_the_product_is_seen(product: Product, tmp_path: Path) -> None:
-    edited = product.edited(tmp_path, CLOUD_CONFIG, "\nruncmd:\n", "\nbootcmd: []\nruncmd:\n")
+    edited = product.edited(tmp_path, LOADERS, "\nruncmd:\n", "\nbootcmd: []\nruncmd:\n")
     assert coreos.warnings(edited.rendered()) == ['unrecognized key "bootcmd"', 'unrecognized key "runcmd"']
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.template import rules, template_rules
-from tests.unit.template.repository import CLOUD_CONFIG, EXAMPLE, TEMPLATE, Product
+from tests.unit.template.repository import EXAMPLE, LOADERS, TEMPLATE, Product
 
 GOOD = """#cloud-config
 write_files:
@@ -169,7 +169,7 @@ def test_static_files() -> None:
 
 def test_an_edited_product_is_seen(product: Product, tmp_path: Path) -> None:
     """The checks look at the files they are meant to look at."""
-    edited = product.edited(tmp_path, CLOUD_CONFIG, "runcmd:\n", "runcmd:\n  - '@@NEW@@'\n")
+    edited = product.edited(tmp_path, LOADERS, "runcmd:\n", "runcmd:\n  - '@@NEW@@'\n")
     assert rules.placeholders_where_allowed(edited.source) != []
     assert template_rules.renders(edited.template, edited.values(), edited.references) != []
     assert (edited.root / TEMPLATE).read_text() == (product.root / TEMPLATE).read_text()

@@ -1,0 +1,175 @@
+"""The builder: what becomes shorter, what stays as it is, and that all of it comes out again."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from registry_stack.errors import RegistryStackError
+from registry_stack.userdata import build as builder
+from registry_stack.userdata.build import BUILT, ENCODING, is_stale, pack, plain, stripped
+from registry_stack.userdata.render import BUNDLE, HostFile, cloud_config, host_files
+
+LOADERS = """# A comment.
+write_files:
+  # Another.
+  - {path: /placeholder, permissions: '0600'}
+  - {path: /base64, encoding: b64}
+  - {path: /first}
+runcmd: [[a, b]]
+"""
+LONG = "\n".join(f"line {number} of a text with much the same in every line: é" for number in range(50)) + "\n"
+MakeTree = Callable[..., Path]
+
+
+@pytest.fixture
+def make_tree(tmp_path: Path) -> MakeTree:
+    """Writes a tree with these files besides its own, those of `scripts` executable."""
+
+    def make(*scripts: str, **files: str) -> Path:
+        own = {"placeholder": "# Why.\nA=@@A@@\n", "base64": "@@B@@\n", "first": "a\n", "a/short": "# Why.\n\na\n"}
+        for name, text in (own | files | dict.fromkeys(scripts, f"#!/bin/sh\n{LONG}")).items():
+            path = tmp_path / "files" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            path.chmod(0o755 if name in scripts else 0o644)
+        (tmp_path / "loaders.yaml").write_text(LOADERS)
+        return tmp_path
+
+    return make
+
+
+def entries(text: str) -> dict[str, str | None]:
+    return {entry["path"]: entry.get("encoding") for entry in cloud_config(text)["write_files"]}
+
+
+def files_of(text: str) -> dict[str, HostFile]:
+    return host_files(text.replace("@@B@@", "AAAA"))
+
+
+def test_what_the_loaders_need_not_write_goes_into_one_script(make_tree: MakeTree) -> None:
+    tree = make_tree("run")
+    assert entries(pack(tree)) == {"/placeholder": None, "/base64": "b64", "/first": None, BUNDLE: ENCODING}
+    files = ["/placeholder", "/base64", "/first", "/a/short", "/run"]
+    assert entries(plain(tree)) == dict.fromkeys(files) | {"/base64": "b64"}
+    assert cloud_config(pack(tree))["runcmd"] == [["a", "b"]]
+
+
+def test_files_of_the_built_one(make_tree: MakeTree) -> None:
+    files = files_of(pack(make_tree("run")))
+    assert {path: (file.content, file.mode) for path, file in files.items() if path != BUNDLE} == {
+        "/placeholder": (b"A=@@A@@\n", 0o600),
+        "/base64": (b"\0\0\0", 0o644),
+        "/first": (b"a\n", 0o644),
+        "/a/short": (b"a\n", 0o644),
+        "/run": (f"#!/bin/sh\n{LONG}".encode(), 0o755),
+    }
+
+
+def test_files_of_the_plain_one(make_tree: MakeTree) -> None:
+    tree = make_tree("run")
+    files = files_of(plain(tree))
+    assert files["/a/short"].content == b"# Why.\n\na\n"
+    assert files["/placeholder"].content == b"# Why.\nA=@@A@@\n"
+    assert {path: file.mode for path, file in files.items()} == {
+        path: file.mode for path, file in files_of(pack(tree)).items() if path != BUNDLE
+    }
+
+
+def test_the_script_writes_what_is_read_out_of_it(make_tree: MakeTree, tmp_path: Path) -> None:
+    root = tmp_path / "host"
+    prefix = str(root).lstrip("/")
+    files = files_of(pack(make_tree(f"{prefix}/b/long", **{f"{prefix}/a/short": "a\n"})))
+    script = tmp_path / "script"
+    script.write_bytes(files[BUNDLE].content.replace(b" /a/short", f" {root}/c".encode()))
+    for _time in range(2):
+        subprocess.run(["bash", script], check=True)
+    inside = [file for path, file in files.items() if path.startswith(str(root))]
+    assert len(inside) == 2
+    for file in inside:
+        assert Path(file.path).read_bytes() == file.content
+        assert Path(file.path).stat().st_mode & 0o777 == file.mode
+    assert len([path for path in root.rglob("*") if path.is_file()]) == 3
+
+
+@pytest.mark.parametrize(("name", "text"), [("x", "@\n"), ("x", "a"), ("x", " a\n"), ("x", "# Why.\n"), ("x y", "a\n")])
+def test_what_the_script_could_not_write_is_refused(make_tree: MakeTree, name: str, text: str) -> None:
+    with pytest.raises(RegistryStackError, match=f"^/{name}: cannot be packed"):
+        pack(make_tree(**{name: text}))
+
+
+def test_what_would_not_be_filled_in_is_refused(make_tree: MakeTree) -> None:
+    tree = make_tree(x="B=@@C@@\n")
+    with pytest.raises(RegistryStackError) as error:
+        pack(tree)
+    assert str(error.value) == f"{tree}/files/x: @@C@@ needs an entry in write_files of {tree}/loaders.yaml"
+
+
+def test_an_entry_without_its_file_is_refused(make_tree: MakeTree) -> None:
+    tree = make_tree()
+    (tree / "files/first").unlink()
+    with pytest.raises(RegistryStackError) as error:
+        pack(tree)
+    assert str(error.value) == f"{tree}/loaders.yaml: write_files names /first, which is not in {tree}/files"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("# a\n\na # b\n  # c\n \t\n", "a # b\n"),
+        ("#!/bin/bash\n# a\na\n", "#!/bin/bash\na\n"),
+        ("cat <<END\n# data\n\nEND\n# a\n", "cat <<END\n# data\n\nEND\n"),
+        ("cat <<-'END'\n# data\n\tEND\n# a\n", "cat <<-'END'\n# data\n\tEND\n"),
+        ("# <<END\n# a\nb\n", "b\n"),
+        ("cat <<< A\n# a\n", "cat <<< A\n"),
+        ("a \\\n  b\n# c\n", "a \\\n  b\n"),
+    ],
+)
+def test_stripped(text: str, left: str) -> None:
+    assert stripped("/a", text) == left
+
+
+@pytest.mark.parametrize("path", ["/etc/docker-registry/clients/docker", "/etc/docker-registry/status/status.css"])
+def test_texts_for_people_and_browsers_are_not_stripped(path: str) -> None:
+    assert stripped(path, "# a\n\nb\n") == "# a\n\nb\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a \\\n# b\nc\n", r"/a: a comment or an empty line follows a continuation: a \\"),
+        ("a \\\n\nc\n", r"/a: a comment or an empty line follows a continuation: a \\"),
+        ("cat <<END\n", "/a: the here-document has no line END"),
+    ],
+)
+def test_what_cannot_be_stripped_is_refused(text: str, message: str) -> None:
+    with pytest.raises(RegistryStackError, match=f"^{message}$"):
+        stripped("/a", text)
+
+
+def test_same_tree_same_bytes(make_tree: MakeTree) -> None:
+    assert pack(make_tree("run")) == pack(make_tree("run"))
+
+
+def test_a_stale_one_is_seen(make_tree: MakeTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = make_tree()
+    monkeypatch.setattr(builder, "TREE", tree)
+    assert is_stale(tree)
+    (tree / BUILT).write_text(pack(tree))
+    assert not is_stale(tree)
+    (tree / "files/first").chmod(0o755)
+    with pytest.raises(RegistryStackError, match=f"^{tree}/{BUILT} is stale: run "):
+        builder.main("--check")
+
+
+def test_command(make_tree: MakeTree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    tree = make_tree()
+    monkeypatch.setattr(builder, "TREE", tree)
+    builder.main()
+    assert (tree / BUILT).read_text() == pack(tree)
+    assert " bytes of user-data are left." in capsys.readouterr().out
+    builder.main("--check")
+    assert " is up to date. With every option at its longest, " in capsys.readouterr().out
+    builder.main("--plain")
+    assert capsys.readouterr().out == plain(tree)
