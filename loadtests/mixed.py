@@ -47,7 +47,7 @@ scenario = Scenario(
     __doc__,
     [UNEXPLAINED, CYCLES, AWAY, PULLS, PUSHES, *HIT_LATENCY[:2]],
     where="own",
-    parameters=["tag_freshness=5"],
+    parameters=["tag_ttl_seconds=5"],
 )
 
 

@@ -89,7 +89,7 @@ def own_mirror(
         images = standin.add(recipes, report)
         given = [
             f"upstream_url={URL}",
-            f"extra_ca={base64.b64encode(standin.ca.encode()).decode()}",
+            f"extra_ca_certificates={base64.b64encode(standin.ca.encode()).decode()}",
             f"upstream_check_image={_CHECK.name}",
             "require_upstream=true",
             "domain=localdomain",

@@ -34,9 +34,9 @@ ON_THE_HOST = {
         "http://keystone.invalid:5000/v3 cannot be reached from this host",
     ),
     "certificate": (
-        ["-P", f"extra_ca={base64.b64encode(BROKEN_PEM.encode()).decode()}"],
+        ["-P", f"extra_ca_certificates={base64.b64encode(BROKEN_PEM.encode()).decode()}"],
         "error: the host does not work: docker-registry-edge does not start: "
-        "extra_ca holds no PEM certificates, or a broken one",
+        "extra_ca_certificates holds no PEM certificates, or a broken one",
     ),
 }
 

@@ -24,22 +24,22 @@ def fresh() -> str:
 def test_every_request_is_counted_once(host: Host, mirror: OciClient, upstream: Upstream) -> None:
     upstream.push(repo := fresh(), "1", [1000])
     manifest = mirror.expect(200, "GET", f"/v2/{repo}/manifests/1", headers=ACCEPT).content
-    before = settled(host, "edge_requests_total", **TAGS)
-    sent = total(host, "edge_response_bytes_total", **TAGS)
+    before = settled(host, "registry_edge_requests_total", **TAGS)
+    sent = total(host, "registry_edge_response_bytes_total", **TAGS)
     for _time in range(7):
         mirror.expect(200, "GET", f"/v2/{repo}/manifests/1", headers=ACCEPT)
-    assert settled(host, "edge_requests_total", **TAGS) == before + 7
-    assert total(host, "edge_response_bytes_total", **TAGS) == sent + 7 * len(manifest)
+    assert settled(host, "registry_edge_requests_total", **TAGS) == before + 7
+    assert total(host, "registry_edge_response_bytes_total", **TAGS) == sent + 7 * len(manifest)
     durations = {name: value for name, value in TAGS.items() if name != "code"}
-    assert total(host, "edge_request_duration_seconds_bucket", **durations, le="+Inf") >= before + 7
+    assert total(host, "registry_edge_request_duration_seconds_bucket", **durations, le="+Inf") >= before + 7
 
 
 def test_bytes_from_the_upstream_are_counted(host: Host, mirror: OciClient, upstream: Upstream) -> None:
     image = upstream.push(repo := fresh(), "1", [500_000])
     labels = {"listener": "upstream", "object": "blob"}
-    before = settled(host, "edge_response_bytes_total", **labels)
+    before = settled(host, "registry_edge_response_bytes_total", **labels)
     mirror.pull(repo, "1")
-    fetched = settled(host, "edge_response_bytes_total", **labels) - before
+    fetched = settled(host, "registry_edge_response_bytes_total", **labels) - before
     # Once, or twice where the proxy is a registry 2.8.
     assert sum(blob.size for blob in image.blobs) <= fetched <= 2 * sum(blob.size for blob in image.blobs)
 
@@ -51,17 +51,17 @@ def test_blobs_from_the_store_are_hits(host: Host, mirror: OciClient, upstream: 
 
     def probe() -> str | None:
         mirror.expect(200, "GET", path)
-        return None if total(host, "edge_requests_total", **labels) else "no hit"
+        return None if total(host, "registry_edge_requests_total", **labels) else "no hit"
 
     wait_for(host, probe, "a hit")
 
 
 def test_counters_go_on_through_restarts(host: Host, target: Target, registry: OciClient) -> None:
     registry.push("metrics/pushed", "1", [1000])
-    before = settled(host, "edge_requests_total", listener="registry")
+    before = settled(host, "registry_edge_requests_total", listener="registry")
     host.check_output("systemctl restart docker-registry-edge registry-metrics")
     wait_until_working(target)
-    assert settled(host, "edge_requests_total", listener="registry") > before
+    assert settled(host, "registry_edge_requests_total", listener="registry") > before
 
 
 def test_each_service_is_seen(host: Host) -> None:
@@ -93,7 +93,7 @@ def test_a_service_that_is_down_is_seen(host: Host, target: Target) -> None:
 
 def test_an_upstream_that_is_down_is_seen(host: Host, upstream: Upstream) -> None:
     def state() -> float:
-        return total(host, "edge_upstream_up")
+        return total(host, "registry_edge_upstream_up")
 
     wait_for(host, lambda: None if state() == 1 else "down", "the upstream to be seen up")
     upstream.stop()
@@ -107,9 +107,9 @@ def test_an_upstream_that_is_down_is_seen(host: Host, upstream: Upstream) -> Non
 def test_the_rate_limit_is_what_the_upstream_says(host: Host, mirror: OciClient, upstream: Upstream) -> None:
     upstream.push("library/limited", "1", [1000])
     mirror.pull("library/limited", "1")
-    wait_for(host, lambda: None if total(host, "edge_upstream_ratelimit_limit") else "nothing", "a rate limit")
-    assert total(host, "edge_upstream_ratelimit_remaining") == PULLS_LEFT
-    assert total(host, "edge_upstream_ratelimit_limit") == PULLS
+    wait_for(host, lambda: None if total(host, "registry_edge_upstream_ratelimit_limit") else "nothing", "a rate limit")
+    assert total(host, "registry_edge_upstream_ratelimit_remaining") == PULLS_LEFT
+    assert total(host, "registry_edge_upstream_ratelimit_limit") == PULLS
 
 
 def test_the_certificate_is_that_in_service(host: Host) -> None:
@@ -128,11 +128,11 @@ def test_disk_and_cache_are_measured(host: Host, mirror: OciClient, upstream: Up
     assert repo in there
 
     def probe() -> str | None:
-        counted = total(host, "edge_cache_repositories")
+        counted = total(host, "registry_edge_cache_repositories")
         return None if counted == len(there) else f"{counted} of {len(there)}"
 
     wait_for(host, probe, "the repository to be counted")
-    assert total(host, "edge_cache_bytes") > 1000
+    assert total(host, "registry_edge_cache_bytes") > 1000
     size, free = (
         int(word) for word in host.check_output("df -B1 --output=size,avail /var/lib/registry | tail -1").split()
     )

@@ -67,7 +67,7 @@ def make_host(this_run: Run, booting_swift: Swift) -> Iterator[MakeHost]:
 @pytest.fixture(scope="session")
 def mirror(make_host: MakeHost) -> Host:
     """A host with a mirror only."""
-    return make_host("mirror", upstream_url="http://upstream.test:5000", tag_freshness=2).start(REDIS, EDGE, PROXY)
+    return make_host("mirror", upstream_url="http://upstream.test:5000", tag_ttl_seconds=2).start(REDIS, EDGE, PROXY)
 
 
 @pytest.fixture(scope="session")

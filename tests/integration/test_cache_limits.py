@@ -18,7 +18,7 @@ MB = 1_000_000
 @pytest.fixture(scope="module")
 def host(make_host: MakeHost) -> Host:
     url = "http://upstream.test:5000"
-    return make_host("limits", upstream_url=url, free_space_floor=0).start(REDIS, EDGE, PROXY)
+    return make_host("limits", upstream_url=url, cache_min_free_percent=0).start(REDIS, EDGE, PROXY)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def upstream(this_run: Run, host: Host) -> Upstream:
 @pytest.fixture
 def no_space(host: Host) -> Iterator[None]:
     """A floor that no disk here can keep."""
-    with host.changed(free_space_floor=90):
+    with host.changed(cache_min_free_percent=90):
         yield
     host.exec(*LOOK)
     assert host.exec("test", "-e", FULL).code == 1

@@ -26,7 +26,9 @@ AT_ONCE_S = 1.5
 @pytest.fixture(scope="module")
 def host(make_host: MakeHost) -> Host:
     url = "http://upstream.test:5000"
-    return make_host("edge", upstream_url=url, tag_freshness=FRESH_S, stale_limit=LIMIT_S).start(REDIS, EDGE, PROXY)
+    return make_host("edge", upstream_url=url, tag_ttl_seconds=FRESH_S, tag_max_stale_seconds=LIMIT_S).start(
+        REDIS, EDGE, PROXY
+    )
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def cached(host: Host, upstream: Upstream, name: str) -> ImageRef:
 @pytest.fixture
 def fresh_for_long(host: Host) -> Iterator[None]:
     """Longer than a herd takes here."""
-    with host.changed(tag_freshness=60):
+    with host.changed(tag_ttl_seconds=60):
         host.restart(EDGE)
         yield
     host.restart(EDGE)

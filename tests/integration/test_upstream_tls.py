@@ -1,4 +1,4 @@
-"""An upstream with a private CA: reached when `extra_ca` has it, and otherwise not told anything."""
+"""An upstream with a private CA: reached when `extra_ca_certificates` has it, and otherwise not told anything."""
 
 import base64
 
@@ -27,7 +27,7 @@ def start(
 
 def test_trusted_by_extra_ca(this_run: Run, make_host: MakeHost, authority: Authority) -> None:
     given = base64.b64encode(authority.pem).decode()
-    host, upstream = start(this_run, make_host, authority, "trusting", extra_ca=given)
+    host, upstream = start(this_run, make_host, authority, "trusting", extra_ca_certificates=given)
     image = upstream.push("library/tls", "1", [100_000])
     assert host.mirror.pull("library/tls", "1").digest == image.digest
     assert upstream.blob_fetches() > 0

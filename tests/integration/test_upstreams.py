@@ -34,7 +34,7 @@ def host(make_host: MakeHost) -> Host:
         "upstream_url": "http://upstream.test:5000",
         "upstreams": f"{TWO}=http://second.test:5000,{THREE}=http://third.test:5000",
         "upstream_credentials": f"{TWO}={USERNAME}:{PASSWORD}",
-        "tag_freshness": 2,
+        "tag_ttl_seconds": 2,
     }
     return make_host("upstreams", **parameters).start(REDIS, EDGE, PROXY, f"{PROXY}@{TWO}", f"{PROXY}@{THREE}")
 

@@ -146,10 +146,10 @@ def test_update_in_place(deployed: StackUnderTest) -> None:
     assert f"warning: https://{deployed.fqdn} cannot be reached from here" in done.err
     assert not reachable(address, 443)
     deployed.registry().expect(200, "GET", "/v2/")
-    done = deployed.deploy("-P", "ready_timeout=900")
+    done = deployed.deploy("-P", "ready_timeout_seconds=900")
     assert done.code == 0, done.err
     # What is not applied to a server that stays is still known as asked for.
-    assert "is there, with these parameters" in deployed.deploy("-P", "ready_timeout=900").err
+    assert "is there, with these parameters" in deployed.deploy("-P", "ready_timeout_seconds=900").err
     deployed.mirror().expect(200, "GET", "/v2/")
     assert deployed.server == server
 

@@ -24,7 +24,7 @@ def test_a_path_before_the_version_stays() -> None:
 
 
 def test_extra_ca_is_trusted_besides_the_usual_ones() -> None:
-    with trusted({"extra_ca": base64.b64encode(b"one more\n").decode()}) as verify:
+    with trusted({"extra_ca_certificates": base64.b64encode(b"one more\n").decode()}) as verify:
         text = Path(str(verify)).read_text()
     assert text.startswith(Path(certifi.where()).read_text())
     assert text.endswith("\none more\n")
@@ -33,10 +33,13 @@ def test_extra_ca_is_trusted_besides_the_usual_ones() -> None:
 
 @pytest.mark.parametrize("given", ["abc", "not base64"])
 def test_an_extra_ca_that_is_not_base64(given: str) -> None:
-    with pytest.raises(RegistryStackError, match="extra_ca: not base64: "), trusted({"extra_ca": given}):
+    with (
+        pytest.raises(RegistryStackError, match="extra_ca_certificates: not base64: "),
+        trusted({"extra_ca_certificates": given}),
+    ):
         pass
 
 
 def test_the_template_s_own_extra_ca_is_none() -> None:
-    with trusted({"extra_ca": "Cg=="}) as verify:
+    with trusted({"extra_ca_certificates": "Cg=="}) as verify:
         assert verify is True

@@ -93,13 +93,13 @@ def test_a_failure_is_told() -> None:
 
 def test_a_stack_is_known_by_what_was_asked_for() -> None:
     """Also when an update leaves a part of it out."""
-    first = Request.read("name", TEMPLATE, [], {"hostname": "one", "ready_timeout": 900})
-    again = Request.read("name", TEMPLATE, [], {"hostname": "one", "ready_timeout": 900})
-    sent = first.with_parameter("ready_timeout", 600).fields()
-    assert sent["environment"]["parameters"] == {"hostname": "one", "ready_timeout": 600}
+    first = Request.read("name", TEMPLATE, [], {"hostname": "one", "ready_timeout_seconds": 900})
+    again = Request.read("name", TEMPLATE, [], {"hostname": "one", "ready_timeout_seconds": 900})
+    sent = first.with_parameter("ready_timeout_seconds", 600).fields()
+    assert sent["environment"]["parameters"] == {"hostname": "one", "ready_timeout_seconds": 600}
     assert sent["tags"] == again.tag
     for other in (
-        Request.read("name", TEMPLATE, [], {"hostname": "two", "ready_timeout": 900}),
-        Request.read("other", TEMPLATE, [], {"hostname": "one", "ready_timeout": 900}),
+        Request.read("name", TEMPLATE, [], {"hostname": "two", "ready_timeout_seconds": 900}),
+        Request.read("other", TEMPLATE, [], {"hostname": "one", "ready_timeout_seconds": 900}),
     ):
         assert other.tag != first.tag

@@ -93,7 +93,7 @@ def test_what_replaces_the_server(template: Template, found: Found, changed: dic
         {"mirror_client_cidr": "192.0.2.0/24"},
         {"server_flavor": "g"},
         {"dns_zone": "example.com."},
-        {"ready_timeout": 100},
+        {"ready_timeout_seconds": 100},
     ],
     ids=str,
 )
@@ -127,5 +127,11 @@ def test_made_by_hand(template: Template, found: Found) -> None:
 def test_every_parameter_of_the_user_data_counts(template: Template) -> None:
     """Of what the placeholders are filled from, nothing is forgotten; who may reach it is not among it."""
     counted = server_parameters(template)
-    assert {"extra_ca", "storage_redirect", "os_project_name", "cache_volume_size", "OS::project_id"} <= counted
-    assert counted.isdisjoint({"mirror_client_cidr", "ssh_cidr", "dns_zone", "network_cidr", "ready_timeout"})
+    assert {
+        "extra_ca_certificates",
+        "storage_redirect",
+        "os_project_name",
+        "cache_volume_size",
+        "OS::project_id",
+    } <= counted
+    assert counted.isdisjoint({"mirror_client_cidr", "ssh_cidr", "dns_zone", "network_cidr", "ready_timeout_seconds"})

@@ -138,11 +138,11 @@ def _s3(_connection: Connection, values: Mapping[str, Any]) -> str | None:
 
 @contextmanager
 def trusted(values: Mapping[str, Any]) -> Iterator[str | bool]:
-    """A requests `verify`: with extra_ca, a file of the usual CA certificates and those."""
+    """A requests `verify`: with extra_ca_certificates, a file of the usual CA certificates and those."""
     try:
-        extra = base64.b64decode(values["extra_ca"], validate=True).strip()
+        extra = base64.b64decode(values["extra_ca_certificates"], validate=True).strip()
     except ValueError as error:
-        raise RegistryStackError(f"extra_ca: not base64: {error} (base64 -w0 FILE)") from error
+        raise RegistryStackError(f"extra_ca_certificates: not base64: {error} (base64 -w0 FILE)") from error
     if not extra:
         yield True
         return

@@ -68,7 +68,7 @@ def deploy(options: CloudOptions, report: ProgressCallback = no_progress) -> Dep
     stack = Stack(heat(connection), options.name)
     tag = server_tag(load_template(TEMPLATE), values, options.name)
     request = Request.read(options.name, TEMPLATE, options.environments, given, [tag])
-    job = _Job(connection, stack, request, values, float(values["ready_timeout"]) + MARGIN_S, options, report)
+    job = _Job(connection, stack, request, values, float(values["ready_timeout_seconds"]) + MARGIN_S, options, report)
     found = _settled(stack, job.deadline, report)
     report("asking the cloud whether it has what the parameters name")
     raise_on_failure(preflight(connection, values, new=found is None))
@@ -178,7 +178,7 @@ def _update(job: _Job, found: Any) -> bool:
         raise RegistryStackError(f"stack {stack.name} was left as it is")
     if not reasons:
         # It would only make a wait condition anew that nobody signals any more.
-        request = request.with_parameter("ready_timeout", found.parameters["ready_timeout"])
+        request = request.with_parameter("ready_timeout_seconds", found.parameters["ready_timeout_seconds"])
     try:
         # A new server needs a handle of its own, or its predecessor's signal would count as its own.
         stack.update(request, job.deadline, job.report, replaced=_HANDLE if reasons else None)

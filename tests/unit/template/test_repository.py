@@ -185,7 +185,7 @@ def scripts(files: dict[str, HostFile]) -> dict[str, HostFile]:
 
 def unpacked(text: str) -> dict[str, HostFile]:
     """The files, whether packed or not; a placeholder in base64 becomes something that is."""
-    files = host_files(text.replace("@@EXTRA_CA@@", "AAAA"))
+    files = host_files(text.replace("@@EXTRA_CA_CERTIFICATES@@", "AAAA"))
     return {path: replace(file, encoding="") for path, file in files.items() if path != BUNDLE}
 
 

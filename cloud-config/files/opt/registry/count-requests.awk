@@ -16,11 +16,11 @@ function add(name, labels, n) { total[name "{" labels "}"] += n }
 function add_durations(key, labels,   i, n) {
   n = requests[key]
   for (i = 2; i <= buckets + 1; i++) n -= slower[key, i]
-  add("edge_request_duration_seconds_bucket", labels ",le=\"" bound[1] "\"", n)
-  for (i = 2; i <= buckets; i++) add("edge_request_duration_seconds_bucket", labels ",le=\"" bound[i] "\"", n += slower[key, i])
-  add("edge_request_duration_seconds_bucket", labels ",le=\"+Inf\"", requests[key])
-  add("edge_request_duration_seconds_sum", labels, sum[key])
-  add("edge_request_duration_seconds_count", labels, requests[key])
+  add("registry_edge_request_duration_seconds_bucket", labels ",le=\"" bound[1] "\"", n)
+  for (i = 2; i <= buckets; i++) add("registry_edge_request_duration_seconds_bucket", labels ",le=\"" bound[i] "\"", n += slower[key, i])
+  add("registry_edge_request_duration_seconds_bucket", labels ",le=\"+Inf\"", requests[key])
+  add("registry_edge_request_duration_seconds_sum", labels, sum[key])
+  add("registry_edge_request_duration_seconds_count", labels, requests[key])
 }
 END {
   for (key in requests) {
@@ -31,14 +31,14 @@ END {
     if (part[4] == "-") part[4] = "none"
     few = "listener=\"" part[1] "\",object=\"" part[3] "\""
     all = few ",upstream=\"" (part[2] == "-" ? "none" : part[2]) "\",cache=\"" part[4] "\",code=\"" part[5] "\""
-    add("edge_requests_total", all, requests[key])
-    add("edge_response_bytes_total", all, bytes[key])
+    add("registry_edge_requests_total", all, requests[key])
+    add("registry_edge_response_bytes_total", all, bytes[key])
     add_durations(key, few)
   }
   # "76;w=21600": what is left of the window.
   for (name in remaining) {
-    total["edge_upstream_ratelimit_remaining{upstream=\"" name "\"}"] = remaining[name] + 0
-    total["edge_upstream_ratelimit_limit{upstream=\"" name "\"}"] = limit[name] + 0
+    total["registry_edge_upstream_ratelimit_remaining{upstream=\"" name "\"}"] = remaining[name] + 0
+    total["registry_edge_upstream_ratelimit_limit{upstream=\"" name "\"}"] = limit[name] + 0
   }
   for (key in total) printf "%s %.15g\n", key, total[key]
 }
