@@ -14,7 +14,8 @@ import docker
 from docker.errors import APIError, ImageNotFound, NotFound
 from docker.models.containers import Container
 
-from registry_stack.docker.exec import Content, Result, pack, run, unpack
+from registry_stack.docker.archive import Content, pack, unpack
+from registry_stack.docker.exec import ExecResult, run
 from registry_stack.docker.privileges import machine_privileges
 from registry_stack.errors import RegistryStackError
 from registry_stack.polling import wait_until
@@ -133,7 +134,7 @@ class Machine:
 
     def exec(
         self, cmd: Sequence[str], input: bytes | None = None, check: bool = True, timeout: float | None = None
-    ) -> Result:
+    ) -> ExecResult:
         """Run a command inside; with `check`, a failure is a RegistryStackError with the end of its output."""
         result = run(self.client, self.name, list(cmd), input, timeout)
         if check and result.code != 0:

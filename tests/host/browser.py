@@ -8,7 +8,7 @@ from typing import Any
 from docker.models.containers import Container
 from selenium.webdriver import ChromeOptions, Remote
 
-from registry_stack.docker.exec import pack
+from registry_stack.docker.archive import pack
 from registry_stack.docker.machine import Machine
 from registry_stack.images.project import ensure_project_image
 from registry_stack.polling import wait_until

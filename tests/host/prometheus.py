@@ -9,7 +9,7 @@ import yaml
 from docker.models.containers import Container
 from testinfra.host import Host
 
-from registry_stack.docker.exec import pack
+from registry_stack.docker.archive import pack
 from registry_stack.images.project import ensure_project_image
 from tests.host.targets import LocalTarget
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from docker.models.containers import Container
 
-from registry_stack.docker.exec import Result, run
+from registry_stack.docker.exec import ExecResult, run
 from registry_stack.errors import RegistryStackError
 from registry_stack.images.project import ensure_project_image
 from registry_stack.images.service import service_image
@@ -103,7 +103,7 @@ class Host:
             return ""
         return bytes(self.container(service).logs()).decode(errors="replace")
 
-    def exec(self, *command: str, **environment: str) -> Result:
+    def exec(self, *command: str, **environment: str) -> ExecResult:
         """Run a command on the host, whatever its exit code."""
         assignments = [f"{name}={value}" for name, value in environment.items()]
         setup = str(self.setup.get_wrapped_container().name)

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 
-from registry_stack.docker.exec import Result
+from registry_stack.docker.exec import ExecResult
 from registry_stack.polling import wait_until
 from tests.integration.client import PushClient, digest
 from tests.integration.simulated_host import REDIS, Host
@@ -16,7 +16,7 @@ from tests.support.oci import Layer
 FLAG = "/run/registry/gc/read-only"
 
 
-def collect(host: Host, **environment: str) -> Result:
+def collect(host: Host, **environment: str) -> ExecResult:
     """What the timer starts, without the wait for a pause in the pushes."""
     return host.exec("/opt/registry/registry-gc", **{"GC_QUIET": "0", **environment})
 

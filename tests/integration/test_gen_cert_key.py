@@ -2,7 +2,7 @@
 
 import pytest
 
-from registry_stack.docker.exec import Result
+from registry_stack.docker.exec import ExecResult
 from tests.integration.simulated_host import CERTIFICATES, Host, MakeHost
 
 KEPT = "/var/lib/registry/certs"
@@ -25,7 +25,7 @@ def host(bare: Host) -> Host:
     return bare
 
 
-def generate(host: Host) -> Result:
+def generate(host: Host) -> ExecResult:
     return host.exec("/opt/registry/gen-cert-key")
 
 
