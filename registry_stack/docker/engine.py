@@ -4,7 +4,6 @@ The engine is what matters here, not the `docker` command: a client binary witho
 """
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from docker.context import ContextAPI
 from docker.errors import DockerException
 from docker.utils import kwargs_from_env
 
+from registry_stack.docker.packages import find_program, has_apt, install_packages
 from registry_stack.errors import RegistryStackError
 from registry_stack.polling import wait_until
 from registry_stack.progress import ProgressCallback, no_progress
@@ -27,6 +27,8 @@ START_DEADLINE_S = 60
 STOP_DEADLINE_S = 15
 PID_FILES = (Path("/var/run/docker.pid"), Path("/var/run/docker/containerd/containerd.pid"))
 PACKAGES = ("docker.io", "iptables")
+# The `docker` command: since Debian 13 a package of its own, which docker.io only recommends.
+CLIENT_PACKAGES = ("docker-cli",)
 
 
 def engine(report: ProgressCallback = no_progress) -> docker.DockerClient:
@@ -76,39 +78,29 @@ def _refuse_what_cannot_be_started() -> None:
             f"the Docker engine's socket {socket} may not be used by this user: "
             "join the group `docker` (and log in again), or run as root"
         )
-    raise RegistryStackError(
-        "no Docker engine answers and this user may not start or install one: start Docker "
-        "(`sudo systemctl start docker`), point DOCKER_HOST at an engine, or run as root"
-    )
+    raise RegistryStackError(f"{_what_to_do()}, point DOCKER_HOST at an engine, or run as root")
+
+
+def _what_to_do() -> str:
+    """Why there is no engine for a user who may neither install nor start one, and what helps."""
+    if _installed():
+        return "no Docker engine answers and this user may not start one: start it (`sudo systemctl start docker`)"
+    how = f" (`sudo apt-get install {' '.join(PACKAGES)}`)" if has_apt() else ""
+    return f"Docker is not installed and this user may not install it: install Docker Engine{how}"
 
 
 def _installed() -> bool:
-    return shutil.which("dockerd") is not None
+    return find_program("dockerd") is not None
 
 
 def _install(report: ProgressCallback) -> None:
     """Install Debian's or Ubuntu's own engine package."""
-    if not Path("/etc/debian_version").exists() or shutil.which("apt-get") is None:
+    if not has_apt():
         raise RegistryStackError(
             "no Docker engine is installed and this is not Debian or Ubuntu: install Docker "
             "Engine for this system, or point DOCKER_HOST at an engine"
         )
-    install_packages(PACKAGES, report)
-
-
-def install_packages(packages: tuple[str, ...], report: ProgressCallback = no_progress) -> None:
-    """Install Debian packages on this machine; raise RegistryStackError when that fails."""
-    report(f"installing {', '.join(packages)} with apt-get")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    # A third party's broken package source fails `update` but need not fail the install: judge that alone.
-    subprocess.run(["apt-get", "update"], env=environment, capture_output=True, check=False)
-    command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-        raise RegistryStackError(
-            f"`{' '.join(command)}` failed: {' '.join(last)}: install these packages by hand and try again"
-        )
+    install_packages(PACKAGES, report, where_available=CLIENT_PACKAGES)
 
 
 def _start(report: ProgressCallback) -> docker.DockerClient:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import docker
 
-from registry_stack.docker.engine import install_packages
+from registry_stack.docker.packages import install_packages
 from registry_stack.errors import RegistryStackError
 from registry_stack.images.build_lock import image_build_lock
 from registry_stack.images.pull import Outcome, present, pull

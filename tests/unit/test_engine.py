@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from registry_stack.docker import engine as module
+from registry_stack.docker import packages
 from registry_stack.docker.engine import engine
 from registry_stack.errors import RegistryStackError
+from registry_stack.progress import no_progress
 
 
 @pytest.fixture
@@ -22,13 +24,52 @@ def ordinary_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("ordinary_user")
-def test_no_engine_and_no_root() -> None:
+@pytest.mark.parametrize(
+    ("installed", "debian", "message"),
+    [
+        (True, True, "no Docker engine answers and this user may not start one: start it "
+            "(`sudo systemctl start docker`), point DOCKER_HOST at an engine, or run as root"),
+        (False, True, "Docker is not installed and this user may not install it: install Docker Engine "
+            "(`sudo apt-get install docker.io iptables`), point DOCKER_HOST at an engine, or run as root"),
+        (False, False, "Docker is not installed and this user may not install it: install Docker Engine, "
+            "point DOCKER_HOST at an engine, or run as root"),
+    ],
+)  # fmt: skip
+def test_no_engine_and_no_root(monkeypatch: pytest.MonkeyPatch, installed: bool, debian: bool, message: str) -> None:
+    monkeypatch.setattr(module, "_installed", lambda: installed)
+    monkeypatch.setattr(module, "has_apt", lambda: debian)
     with pytest.raises(RegistryStackError) as caught:
         engine()
-    assert str(caught.value) == (
-        "no Docker engine answers and this user may not start or install one: start Docker "
-        "(`sudo systemctl start docker`), point DOCKER_HOST at an engine, or run as root"
-    )
+    assert str(caught.value) == message
+
+
+def test_engine_is_found_where_an_ordinary_users_path_does_not_lead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "dockerd"
+    program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr(packages, "_SYSTEM_FOLDERS", (str(tmp_path),))
+    assert packages.find_program("dockerd") == str(program)
+
+
+@pytest.mark.parametrize("release_has_it", [True, False])
+def test_the_docker_command_is_installed_where_it_is_a_package_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, release_has_it: bool
+) -> None:
+    """Debian 13's docker.io only recommends docker-cli, which Debian 12 does not have."""
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_arguments: object) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        failed = command[0] == "apt-cache" and not release_has_it
+        return subprocess.CompletedProcess(command, 100 if failed else 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(module, "has_apt", lambda: True)
+    module._install(no_progress)
+    client = ["docker-cli"] if release_has_it else []
+    assert commands[-1][4:] == ["docker.io", "iptables", *client]
 
 
 def test_a_socket_that_is_for_others(ordinary_user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
