@@ -1,14 +1,13 @@
 """The Debian base our images stand on: Docker Hub's where it can be had, else made with mmdebstrap."""
 
 import os
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
 import docker
 
-from registry_stack.docker.packages import install_packages
+from registry_stack.docker.packages import find_program, has_apt, install_packages
 from registry_stack.errors import RegistryStackError
 from registry_stack.images.build_lock import image_build_lock
 from registry_stack.images.pull import Outcome, present, pull
@@ -29,6 +28,9 @@ _MMDEBSTRAP = (
     '--aptopt=Acquire::Languages "none"',
     "--quiet",
 )
+# What it takes to run it. As an ordinary user it works in a user name space, of the ids in /etc/subuid.
+_PACKAGES = ("mmdebstrap", "debian-archive-keyring")
+_PACKAGES_WITHOUT_ROOT = (*_PACKAGES, "uidmap")
 
 
 def base_image(client: docker.DockerClient, suite: str, report: ProgressCallback = no_progress) -> str:
@@ -42,8 +44,9 @@ def base_image(client: docker.DockerClient, suite: str, report: ProgressCallback
         outcome, reason = pull(client, slim, report)
         if outcome is Outcome.PULLED:
             return slim
+        _ensure_mmdebstrap(f"{slim} is not here and cannot be pulled ({reason})", report)
         report(f"{slim} cannot be pulled ({reason}): making a Debian {suite} base with mmdebstrap")
-        _make(client, suite, report)
+        _make(client, suite)
     return ours
 
 
@@ -51,34 +54,39 @@ def _first_present(client: docker.DockerClient, *references: str) -> str | None:
     return next((reference for reference in references if present(client, reference)), None)
 
 
-def _make(client: docker.DockerClient, suite: str, report: ProgressCallback) -> None:
+def _make(client: docker.DockerClient, suite: str) -> None:
     """Make a minimal Debian and import it as an image."""
-    _need_mmdebstrap(suite, report)
     with tempfile.TemporaryDirectory(prefix="registry-stack-") as folder:
         archive = Path(folder) / f"{suite}.tar"
-        command = [*_MMDEBSTRAP, suite, str(archive)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        mode = "root" if os.geteuid() == 0 else "unshare"
+        done = subprocess.run(
+            [*_MMDEBSTRAP, f"--mode={mode}", suite, str(archive)], capture_output=True, text=True, check=False
+        )
         if done.returncode != 0:
             last = " / ".join(done.stderr.strip().splitlines()[-3:])
             raise RegistryStackError(
                 f"mmdebstrap could not make a Debian {suite}: {last}: "
-                "check that this machine reaches a Debian package mirror"
+                f"check that this machine reaches a Debian package mirror, or `docker pull debian:{suite}-slim`"
             )
         client.api.import_image_from_file(str(archive), repository=REPOSITORY, tag=suite, changes=["CMD bash"])
 
 
-def _need_mmdebstrap(suite: str, report: ProgressCallback) -> None:
-    """Make sure mmdebstrap can be run; only root can, without further set-up, both install and run it."""
+def _ensure_mmdebstrap(why: str, report: ProgressCallback) -> None:
+    """Make sure that mmdebstrap can be run; only root can install it."""
+    if os.geteuid() == 0:
+        programs, packages = ("mmdebstrap",), _PACKAGES
+    else:
+        programs, packages = ("mmdebstrap", "newuidmap"), _PACKAGES_WITHOUT_ROOT
+    if all(find_program(program) for program in programs):
+        return
+    if not has_apt():
+        raise RegistryStackError(
+            f"{why}, and mmdebstrap, which makes one from Debian's packages, is not installed: "
+            f"install {', '.join(packages)}, or make the image available to this engine"
+        )
     if os.geteuid() != 0:
         raise RegistryStackError(
-            f"debian:{suite}-slim is neither here nor can it be pulled, and only root can "
-            f"make it with mmdebstrap: `docker pull debian:{suite}-slim`, or run this as root"
+            f"{why}, and to make one from Debian's packages this user lacks a program: "
+            f"`sudo apt-get install {' '.join(packages)}`, run this as root, or make the image available to this engine"
         )
-    if shutil.which("mmdebstrap"):
-        return
-    if shutil.which("apt-get") is None:
-        raise RegistryStackError(
-            f"debian:{suite}-slim cannot be pulled and mmdebstrap is not installed: install "
-            "it and debian-archive-keyring, or make the image available to this engine"
-        )
-    install_packages(("mmdebstrap", "debian-archive-keyring"), report)
+    install_packages(packages, report)
