@@ -73,18 +73,16 @@ def _make(client: docker.DockerClient, suite: str) -> None:
 
 def _ensure_mmdebstrap(why: str, report: ProgressCallback) -> None:
     """Make sure that mmdebstrap can be run; only root can install it."""
-    if os.geteuid() == 0:
-        programs, packages = ("mmdebstrap",), _PACKAGES
-    else:
-        programs, packages = ("mmdebstrap", "newuidmap"), _PACKAGES_WITHOUT_ROOT
-    if all(find_program(program) for program in programs):
+    is_root = os.geteuid() == 0
+    packages = _PACKAGES if is_root else _PACKAGES_WITHOUT_ROOT
+    if find_program("mmdebstrap") and (is_root or find_program("newuidmap")):
         return
     if not has_apt():
         raise RegistryStackError(
             f"{why}, and mmdebstrap, which makes one from Debian's packages, is not installed: "
             f"install {', '.join(packages)}, or make the image available to this engine"
         )
-    if os.geteuid() != 0:
+    if not is_root:
         raise RegistryStackError(
             f"{why}, and to make one from Debian's packages this user lacks a program: "
             f"`sudo apt-get install {' '.join(packages)}`, run this as root, or make the image available to this engine"
