@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
-from docker.errors import DockerException
+from docker.errors import APIError, DockerException
 
 from registry_stack.docker.run_once import run_once
 
@@ -58,6 +58,8 @@ CAPABILITIES = (
     "BPF",
     "CHECKPOINT_RESTORE",
 )
+# Docker 20.10 does not know these.
+_RECENT = CAPABILITIES[38:]
 # These act on the machine outside, not on a name space.
 NEVER = ("SYS_MODULE", "SYS_RAWIO", "SYS_TIME", "SYS_BOOT")
 # The engine's own bounding set, read where the engine runs: it may be a machine or a container away. Engines
@@ -83,7 +85,18 @@ def machine_privileges(client: docker.DockerClient, image: str) -> dict[str, Any
 @cache
 def _to_drop(client: docker.DockerClient, image: str) -> tuple[str, ...]:
     """The capabilities to drop from ALL: those nobody should have, and those the engine cannot give."""
-    return capabilities_to_drop(_probe(client, image))
+    names = list(capabilities_to_drop(_probe(client, image)))
+    # An engine that does not know one refuses to drop it, and does not mean it by ALL.
+    while set(names) & set(_RECENT):
+        try:
+            client.containers.create(image, cap_drop=names).remove(v=True)
+            break
+        except APIError as error:
+            unknown = re.search(r'unknown capability: "CAP_(\w+)"', str(error))
+            if unknown is None or unknown[1] not in names:
+                raise
+            names.remove(unknown[1])
+    return tuple(names)
 
 
 def capabilities_to_drop(probe_output: str) -> tuple[str, ...]:

@@ -1,5 +1,12 @@
 """The capabilities of a machine in a container are worked out from what the engine itself has."""
 
+from types import SimpleNamespace
+from unittest import mock
+
+import pytest
+from docker.errors import APIError
+
+from registry_stack.docker import privileges
 from registry_stack.docker.privileges import CAPABILITIES, NEVER, capabilities_to_drop
 
 FULL = "CapBnd:\t000001ffffffffff\nLast: 40\n"
@@ -30,3 +37,18 @@ def test_capabilities_the_kernel_does_not_know_are_not_named() -> None:
 
 def test_no_answer_means_the_safe_minimum() -> None:
     assert capabilities_to_drop("") == NEVER
+
+
+def test_what_the_engine_does_not_know_is_not_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Docker 20.10 on an engine of its own kind: the kernel has three capabilities that neither knows."""
+
+    def create(_image: str, cap_drop: list[str]) -> SimpleNamespace:
+        unknown = [name for name in cap_drop if name in ("PERFMON", "BPF", "CHECKPOINT_RESTORE")]
+        if unknown:
+            raise APIError("400", explanation=f'invalid CapDrop: unknown capability: "CAP_{unknown[0]}"')
+        return SimpleNamespace(remove=lambda v: None)
+
+    client = mock.Mock()
+    client.containers.create = create
+    monkeypatch.setattr(privileges, "_probe", lambda *_: "CapBnd:\t0000003ffeffffff\nLast: 40\n")
+    assert privileges._to_drop(client, "image") == (*NEVER, "SYS_RESOURCE")
