@@ -7,6 +7,7 @@ over before the first start.
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ class MachineSpec:
     volumes: {path inside: volume name}; files: {path inside: (content or file here, mode)};
     address: a fixed one on the network; dns: name servers for what the network itself has no name for;
     hosts: addresses of names that neither knows;
-    devices: paths on the engine's machine, the same inside.
+    devices: paths on the engine's machine, the same inside;
+    restarts_with_engine: it comes back after a restart of the engine or of its machine, unless it was stopped.
     """
 
     image: str
@@ -71,6 +73,7 @@ class MachineSpec:
     cpu_shares: int | None = None
     systemd: bool = False
     docker: bool = False
+    restarts_with_engine: bool = False
 
 
 class Machine:
@@ -124,6 +127,13 @@ class Machine:
             raise RegistryStackError(f"{self.name} has no address: it is {self.container.status}")
         return found
 
+    @property
+    def published_ports(self) -> set[int]:
+        """The ports outside that it has at this moment."""
+        self.container.reload()
+        bindings: dict[str, Any] = self.container.attrs["NetworkSettings"]["Ports"]
+        return {int(one["HostPort"]) for some in bindings.values() for one in some or ()}
+
     def port(self, inside: int) -> int:
         """The port outside at which a published port inside is reached."""
         self.container.reload()
@@ -160,9 +170,13 @@ class Machine:
             raise RegistryStackError(f"{self.name} has no file {path}") from error
         return unpack(stream)
 
-    def logs(self) -> str:
-        """What the container's first process has written."""
-        return bytes(self.container.logs()).decode(errors="replace")
+    def logs(self, this_boot: bool = False) -> str:
+        """What the container's first process has written, ever or since it was started last."""
+        since: dict[str, Any] = {}
+        if this_boot:
+            self.container.reload()
+            since["since"] = datetime.fromisoformat(self.container.attrs["State"]["StartedAt"]).timestamp()
+        return bytes(self.container.logs(**since)).decode(errors="replace")
 
     def wait_for_docker(self, deadline_s: float = 60) -> float:
         """Wait until the Docker engine inside answers; return the seconds waited."""
@@ -179,6 +193,13 @@ class Machine:
                 result = self.exec(command, check=False, timeout=30)
                 if result.raw:
                     (folder / name).write_bytes(result.raw)
+
+    def start(self) -> None:
+        """Boot it again after it was stopped."""
+        try:
+            self.container.start()
+        except APIError as error:
+            raise RegistryStackError(f"{self.name} could not be started: {error.explanation or error}") from error
 
     def restart(self) -> None:
         """Reboot: orderly stop, then start with the same disk and volumes."""
@@ -230,6 +251,7 @@ def _create(client: docker.DockerClient, spec: MachineSpec) -> Container:
         "entrypoint": list(spec.entrypoint) if spec.entrypoint else None,
         "command": list(spec.command) if spec.command else None,
         "cpu_shares": spec.cpu_shares,
+        "restart_policy": {"Name": "unless-stopped"} if spec.restarts_with_engine else None,
         **_network(client, spec),
         **(machine_privileges(client, spec.image) if spec.systemd or spec.docker else {}),
     }

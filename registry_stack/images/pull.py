@@ -41,6 +41,7 @@ def pull(client: docker.DockerClient, reference: str, report: ProgressCallback) 
     host = registry_host(reference)
     if host in _unreachable:
         return Outcome.UNREACHABLE, _unreachable[host]
+    report(f"asking {host} for {reference}")
     outcome, reason = _ask(client, reference)
     if outcome is Outcome.PULLED:
         report(f"pulling {reference}")

@@ -11,6 +11,7 @@ from registry_stack.commands.client_config import client_configuration
 from registry_stack.deployment import Deployment
 from registry_stack.docker.machine import Machine, MachineSpec
 from registry_stack.images.project import ensure_project_image
+from registry_stack.polling import wait_until
 from registry_stack.progress import ProgressCallback, no_progress
 
 
@@ -59,9 +60,15 @@ def configure(machine: Machine, kind: str, deployment: Deployment, host: str) ->
     machine.put("/root/ca.crt", Path(deployment.ca_file))
     machine.exec(["sh", "-euc", f"cd /root\n{script}"])
     if kind == "docker":
-        # What systemctl restart docker is elsewhere: the engine is this machine's first process.
-        machine.restart()
-        machine.wait_for_docker()
+        # What `systemctl reload docker` does elsewhere: the engine is this machine's first process.
+        machine.container.kill(signal="SIGHUP")
+        wait_until(lambda: _mirror_status(machine, seen.mirror_url), 30, f"{machine.name} to use the mirror")
+
+
+def _mirror_status(machine: Machine, url: str) -> str | None:
+    """A probe: the engine itself says which mirrors it uses."""
+    mirrors = machine.exec(["docker", "info", "--format", "{{json .RegistryConfig.Mirrors}}"], check=False).out
+    return None if f'"{url}/"' in mirrors else f"its mirrors are {mirrors.strip()}"
 
 
 def login(machine: Machine, deployment: Deployment, host: str) -> None:

@@ -63,10 +63,11 @@ def swift_machine(
                 "REGION": REGION,
                 "PUBLIC_HOST": ALIAS,
             },
+            restarts_with_engine=True,
         )
         machine = Machine.boot(client, spec, report)
     elif not machine.running:
-        machine.container.start()
+        machine.start()
     waited = wait_until(lambda: _status(machine), DEADLINE_S, f"Swift in {machine.name}", log=machine.logs)
     report(f"Swift answers after {waited:.1f} s")
     return machine
@@ -76,4 +77,4 @@ def _status(machine: Machine) -> str | None:
     """A probe: the container says so when its user has got a token and made a container."""
     if not machine.running:
         raise RegistryStackError(f"{machine.name} has stopped: {machine.logs().strip().splitlines()[-1]}")
-    return None if READY in machine.logs() else "its user cannot use it yet"
+    return None if READY in machine.logs(this_boot=True) else "its user cannot use it yet"

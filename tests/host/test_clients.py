@@ -12,7 +12,7 @@ from registry_stack.docker.machine import Machine
 from registry_stack.errors import RegistryStackError
 from registry_stack.machines.client import configure, image_digest
 from registry_stack.product import TEMPLATE
-from registry_stack.targets.local.target import LOCAL_DEFAULTS
+from registry_stack.targets.local.host import LOCAL_DEFAULTS
 from registry_stack.template.environment import Environment, SourcedValue
 from registry_stack.template.parameters import resolve_parameters
 from registry_stack.template.template import load_template

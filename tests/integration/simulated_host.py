@@ -15,7 +15,7 @@ from registry_stack.images.project import ensure_project_image
 from registry_stack.images.service import service_image
 from registry_stack.polling import wait_until
 from registry_stack.product import IMAGE_PARAMETERS, TEMPLATE
-from registry_stack.targets.local.target import LOCAL_DEFAULTS, render
+from registry_stack.targets.local.host import LOCAL_DEFAULTS, render
 from registry_stack.template.environment import Environment, SourcedValue
 from registry_stack.template.parameters import resolve_parameters
 from registry_stack.template.template import load_template

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from registry_stack.deployment import DEFAULT_NAME
 
 DEPLOYMENT_LABEL = "org.registry-stack.deployment"
+# Seconds from the boot to the first push and pull; the parameter ready_timeout_seconds is for a slower machine.
+READY_DEADLINE_S = 300
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,10 @@ from registry_stack.docker.machine import Machine, MachineSpec, remove_labelled
 from registry_stack.errors import RegistryStackError
 from registry_stack.polling import wait_until
 from registry_stack.progress import ProgressCallback, no_progress
-from registry_stack.targets.local.options import DEPLOYMENT_LABEL, LocalOptions
+from registry_stack.targets.local.options import DEPLOYMENT_LABEL, READY_DEADLINE_S, LocalOptions
 
 UNITS = ("docker-redis", "docker-registry", "docker-registry-edge", "docker-registry-proxy")
 READY = "/run/registry/ready.json"
-READY_DEADLINE_S = 300
 
 
 def _previous(options: LocalOptions) -> str:
@@ -36,7 +35,7 @@ def recover_interrupted_rollout(client: docker.DockerClient, options: LocalOptio
 
 
 def replace_with_rollback(
-    client: docker.DockerClient, options: LocalOptions, spec: MachineSpec, report: ProgressCallback
+    client: docker.DockerClient, options: LocalOptions, spec: MachineSpec, deadline_s: float, report: ProgressCallback
 ) -> Machine:
     """Boot the new host in the place of the old one, which comes back if the new one does not work."""
     old = Machine.find(client, options.name)
@@ -44,11 +43,11 @@ def replace_with_rollback(
     fresh = not client.volumes.list(filters={"name": f"^{options.volume}$"})
     try:
         if old is not None:
-            report("parameters have changed: stopping the host to replace it")
+            report("parameters or images have changed: stopping the host to replace it")
             old.container.stop(timeout=30)
             old.container.rename(_previous(options))
         machine = Machine.boot(client, spec, report)
-        wait_until_ready(machine, report)
+        wait_until_ready(machine, report, deadline_s)
     except BaseException as error:
         _undo(client, options, error, old, was_running, fresh)
         raise
@@ -102,8 +101,13 @@ def _keep_logs(failed: Machine, name: str, error: BaseException) -> None:
         error.add_note(f"its logs are in {logs}")
 
 
-def wait_until_ready(machine: Machine, report: ProgressCallback) -> None:
-    """Wait for registry-ready's own verdict, naming each unit as it comes up."""
+def wait_until_ready(
+    machine: Machine, report: ProgressCallback, deadline_s: float = READY_DEADLINE_S, hint: str = ""
+) -> None:
+    """Wait for registry-ready's own verdict, naming each unit as it comes up.
+
+    `hint` says where to look when that does not come; not into a host that will be removed for it.
+    """
     seen: set[str] = set()
 
     def probe() -> str | None:
@@ -112,14 +116,16 @@ def wait_until_ready(machine: Machine, report: ProgressCallback) -> None:
         up = _units_up(machine)
         for unit in sorted(up - seen):
             report(f"{unit} answers")
+        if len(up) == len(UNITS) > len(seen):
+            report("trying a push and a pull")
         seen.update(up)
         status = read_readiness_report(machine)
         if status.get("status") == "FAILURE":
             raise RegistryStackError(f"the host does not work: {status['reason']}")
         return None if status else f"{len(up)} of {len(UNITS)} services answer"
 
-    hint = f"look with `docker exec {machine.name} journalctl -b`"
-    wait_until(probe, READY_DEADLINE_S, f"a push and a pull on {machine.name}", hint=hint)
+    hint = f"{hint + '; ' if hint else ''}give a slower machine more time with -P ready_timeout_seconds=SECONDS"
+    wait_until(probe, deadline_s, f"a push and a pull on {machine.name}", hint=hint)
 
 
 def _units_up(machine: Machine) -> set[str]:

@@ -1,0 +1,129 @@
+"""What a local deployment says and asks on its way, and in which order, with an engine's part played."""
+
+import socket
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import pytest
+from docker.errors import NotFound
+
+from registry_stack.docker.exec import ExecResult
+from registry_stack.docker.machine import Machine
+from registry_stack.errors import RegistryStackError
+from registry_stack.product import IMAGE_PARAMETERS
+from registry_stack.progress import ProgressCallback, no_progress
+from registry_stack.targets.local import host, rollout, target
+from registry_stack.targets.local.options import LocalOptions
+from registry_stack.template.environment import read_environment
+
+NAME = "unit-test"
+OPTIONS = LocalOptions(name=NAME, mirror_port=None, registry_port=None)
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
+    """A client of an engine here that has every image and no container."""
+    client = mock.MagicMock()
+    client.api.base_url = "http+docker://localhost"
+    client.containers.get.side_effect = NotFound("none")
+    client.images.get.return_value = SimpleNamespace(id="sha256:1")
+    monkeypatch.setenv("REGISTRY_STACK_STATE", str(tmp_path))
+    monkeypatch.setattr(target, "engine", lambda _report: client)
+    return client
+
+
+def built(_client: Any, name: str, report: ProgressCallback = no_progress) -> str:
+    report(f"building {name}")
+    return f"registry-stack/{name}:1"
+
+
+def machine(labels: dict[str, str] | None = None, status: str = "running") -> mock.Mock:
+    found = mock.Mock(running=status == "running", published_ports=set())
+    found.name, found.container.labels = NAME, labels or {}
+    return found
+
+
+@pytest.mark.usefixtures("client")
+def test_taken_port_is_found_before_any_image_is_obtained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target, "service_image", lambda *_: pytest.fail("images first"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        options = LocalOptions(name=NAME, mirror_port=server.getsockname()[1], registry_port=None)
+        with pytest.raises(RegistryStackError, match="is taken: stop what listens there"):
+            target.deploy(options, read_environment([], []))
+
+
+def test_ports_of_a_machine_elsewhere_are_not_looked_for_here(client: Any) -> None:
+    client.api.base_url = "http://192.0.2.1:2375"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        target._check_ports(client, LocalOptions(name=NAME, mirror_port=server.getsockname()[1]))
+
+
+def test_building_the_image_of_the_host_is_announced(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "ensure_project_image", built)
+    values = host.LOCAL_DEFAULTS | dict.fromkeys(IMAGE_PARAMETERS, "a")
+    monkeypatch.setattr(host, "render", lambda _values: "#cloud-config\n")
+    steps: list[str] = []
+    host.plan_host(client, OPTIONS, values, steps.append)
+    assert steps == ["building host"]
+
+
+@pytest.mark.usefixtures("client")
+def test_deadline_is_a_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
+    deadlines: list[float] = []
+
+    def replace(*arguments: Any) -> mock.Mock:
+        deadlines.append(arguments[3])
+        return machine()
+
+    monkeypatch.setattr(target, "service_image", lambda *arguments: arguments[1])
+    monkeypatch.setattr(target, "replace_with_rollback", replace)
+    monkeypatch.setattr(target, "host_spec", lambda *_: None)
+    monkeypatch.setattr(target, "_remember", lambda *_: None)
+    monkeypatch.setattr(host, "ensure_project_image", built)
+    target.deploy(OPTIONS, read_environment([], []))
+    target.deploy(OPTIONS, read_environment([], ["ready_timeout_seconds=900"]))
+    assert deadlines == [300, 900]
+
+
+def test_hint_does_not_lead_into_a_host_that_is_removed() -> None:
+    booting = machine()
+    booting.exec.return_value = ExecResult(3, b"activating\n", "")
+    with pytest.raises(RegistryStackError) as caught:
+        rollout.wait_until_ready(booting, no_progress, 0.1)
+    assert str(caught.value) == (
+        f"waited 0.1 s for a push and a pull on {NAME}: last seen: 0 of 4 services answer; "
+        "give a slower machine more time with -P ready_timeout_seconds=SECONDS"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "step"),
+    [
+        ("running", f"{NAME} is running with these parameters"),
+        ("exited", f"{NAME} has these parameters but is stopped: starting it"),
+    ],
+)
+def test_host_with_these_parameters_is_not_replaced(
+    client: Any, monkeypatch: pytest.MonkeyPatch, status: str, step: str
+) -> None:
+    plan = host.HostPlan({}, "", "image", "digest")
+    found = machine({host.INPUTS_LABEL: "digest"}, status)
+    monkeypatch.setattr(Machine, "find", lambda *_: found)
+    monkeypatch.setattr(target, "recover_interrupted_rollout", lambda *_: None)
+    monkeypatch.setattr(target, "service_image", lambda *arguments: arguments[1])
+    monkeypatch.setattr(target, "plan_host", lambda *_: plan)
+    monkeypatch.setattr(target, "replace_with_rollback", lambda *_: pytest.fail("replaced"))
+    monkeypatch.setattr(target, "wait_until_ready", lambda *_, **__: None)
+    monkeypatch.setattr(target, "_remember", lambda *_: None)
+    steps: list[str] = []
+    target.deploy(OPTIONS, read_environment([], []), steps.append)
+    assert steps == [step]
+    assert found.start.called == (status == "exited")
+
+
+def test_host_comes_back_with_its_engine(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "save_images", lambda *_: [])
+    values = host.LOCAL_DEFAULTS | {"upstreams": ""} | dict.fromkeys(IMAGE_PARAMETERS, "a")
+    spec = host.host_spec(client, OPTIONS, host.HostPlan(values, "", "image", "digest"), no_progress)
+    assert spec.restarts_with_engine
