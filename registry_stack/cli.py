@@ -19,6 +19,8 @@ from registry_stack.console import err, fail, out, progress, warn
 from registry_stack.deployment import DEFAULT_NAME, Deployment, State, current
 from registry_stack.docker.engine import engine
 from registry_stack.errors import RegistryStackError
+from registry_stack.images.archive import cache_path
+from registry_stack.images.cleanup import list_project_images, remove_project_images
 from registry_stack.lab import settings as lab_settings
 from registry_stack.lab.commands import app as lab_app
 from registry_stack.targets.choice import Target, chosen_target, cloud_options, refuse_other_target
@@ -168,6 +170,9 @@ def destroy(
         bool,
         typer.Option("--keep-data", help="Local: keep the cache, the pushed images, the login and the certificates."),
     ] = False,
+    built_images: Annotated[
+        bool, typer.Option("--images", help="Local: remove the images that were built here and the cache folder too.")
+    ] = False,
     purge: Annotated[bool, typer.Option("--purge", help="Cloud: delete the pushed images in Swift as well.")] = False,
     yes: Yes = False,
 ) -> None:
@@ -175,7 +180,7 @@ def destroy(
     chosen = chosen_target(target, os_cloud, name)
     refuse_other_target(name, chosen)
     if chosen is Target.local:
-        _destroy_local(name, keep_data, yes)
+        _destroy_local(name, keep_data, built_images, yes)
         return
     images = "and the pushed images in Swift" if purge else "but not the pushed images in Swift"
     out.print(f"This deletes the stack {name} with its server, addresses and cache, {images}.", markup=False)
@@ -256,20 +261,35 @@ def _print_notes(error: BaseException | None) -> None:
         error = error.__context__
 
 
-def _destroy_local(name: str, keep_data: bool, yes: bool) -> None:
-    parts = local.list_resources(engine(), name)
-    if not parts:
+def _destroy_local(name: str, keep_data: bool, images: bool, yes: bool) -> None:
+    client = engine()
+    parts = local.list_resources(client, name)
+    if parts:
+        going = [part for part in parts if not (keep_data and part.startswith("volume "))]
+        out.print("This deletes:", *(f"  {part}" for part in going), sep="\n", markup=False)
+        if not keep_data:
+            out.print("and with it the cache, the pushed images, the login and the CA (--keep-data keeps them).")
+    else:
         out.print(f'nothing is deployed under the name "{name}"', markup=False)
         if not keep_data:
             State(name).remove()
+    built = list_project_images(client)
+    if images:
+        out.print(
+            "This deletes as well:", *(f"  image {tag}" for tag in built), f"  {cache_path()}", sep="\n", markup=False
+        )
+    elif parts:
+        out.print(
+            f"These stay, to deploy again soon: {len(built)} images and {cache_path()} (--images deletes them).",
+            markup=False,
+        )
+    if not parts and not images:
         return
-    going = [part for part in parts if not (keep_data and part.startswith("volume "))]
-    out.print("This deletes:", *(f"  {part}" for part in going), sep="\n", markup=False)
-    if not keep_data:
-        out.print("and with it the cache, the pushed images, the login and the CA (--keep-data keeps them).")
     _confirm(yes)
     for part in local.destroy(name, keep_data):
         err.print(f"deleted {part}", markup=False)
+    if images:
+        remove_project_images(client, lambda line: err.print(line, markup=False))
 
 
 def _confirm(yes: bool) -> None:
@@ -300,7 +320,8 @@ def _print_deployment(deployment: Deployment) -> None:
         "To use it from Docker on this machine, as root:",
         f"  install -D {deployment.ca_file} /etc/docker/certs.d/{mirror}/ca.crt",
         f"  install -D {deployment.ca_file} /etc/docker/certs.d/{registry}/ca.crt",
-        f'  echo \'{{"registry-mirrors": ["{deployment.mirror_url}"]}}\' > /etc/docker/daemon.json  # restart docker',
+        f'  echo \'{{"registry-mirrors": ["{deployment.mirror_url}"]}}\' > /etc/docker/daemon.json',
+        "  systemctl reload docker",
         f"  docker login -u {deployment.registry_username} --password-stdin {registry} < {deployment.password_file}",
         "Other clients: tox -e client-config -- containerd|podman|buildkit|k3s",
     )

@@ -12,10 +12,15 @@ _KEPT = 12
 _CHUNK = 1 << 20
 
 
-def cache_folder() -> Path:
+def cache_path() -> Path:
     """Where saved images are kept between runs."""
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    folder = Path(home) / "docker-registry-stack" / "images"
+    return Path(home) / "docker-registry-stack" / "images"
+
+
+def cache_folder() -> Path:
+    """The same, made if it is not there."""
+    folder = cache_path()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
