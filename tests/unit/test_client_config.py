@@ -55,6 +55,11 @@ def test_names_both_addresses_the_ca_and_the_user(client: str) -> None:
         assert needed in text
 
 
+def test_docker_is_reloaded() -> None:
+    """A restart would end every container on the client, of which the host of a local deployment may be one."""
+    assert "\nsystemctl reload docker\n" in client_configuration("docker", DEPLOYMENT)
+
+
 def test_docker() -> None:
     assert files("docker") == {"/etc/docker/daemon.json": {"registry-mirrors": ["https://mirror.example.com:8443"]}}
 
