@@ -10,12 +10,15 @@ from tests.unit.template import heat_reference, linters
 from tests.unit.template.repository import REPOSITORY
 from tests.unit.template.test_rules import RENDERED
 
+# As systemd 252 words it, and as 257 does.
+BAD_TYPE = "Failed to parse service type, ignoring: onshot|Failed to parse Type=onshot, ignoring: Invalid argument"
+
 
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
         ("[Unit]", "[Unit]", ""),
-        ("Type=oneshot", "Type=onshot", "Failed to parse service type, ignoring: onshot"),
+        ("Type=oneshot", "Type=onshot", BAD_TYPE),
         ("[Unit]", "[Unit]\n      Foo=1", "Unknown key 'Foo' in section [Unit], ignoring."),
         ("Requires=b.service", "Requires=c.service", "Unit c.service not found."),
         ("ExecStart=/opt/run\n", "ExecStart=/opt/runn\n", "Command /opt/runn is not executable"),
@@ -24,7 +27,7 @@ from tests.unit.template.test_rules import RENDERED
 )
 def test_systemd_verify(tmp_path: Path, old: str, new: str, complaint: str) -> None:
     result = linters.systemd_verify(host_files(RENDERED.replace(old, new, 1)), tmp_path)
-    assert complaint in result
+    assert any(wording in result for wording in complaint.split("|"))
     assert bool(complaint) == bool(result)
 
 
