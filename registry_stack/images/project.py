@@ -1,4 +1,4 @@
-"""Our own images: the host, the test client, Swift, the demo's Node.js, the load tests', what tests look with."""
+"""Our own images: the host, the test client, Swift, the demo's Node.js, the load tests', and what tests run in."""
 
 import docker
 
@@ -16,6 +16,7 @@ BASE_SUITES = {
     "load": "trixie",
     "browser": "bookworm",
     "prometheus": "trixie",
+    "python": "trixie",
 }
 
 
