@@ -76,10 +76,14 @@ def test_outputs_and_exit_code(client: docker.DockerClient) -> None:
 
 
 @pytest.mark.filterwarnings("error::ResourceWarning")
-def test_connection_is_closed_without_a_complaint(client: docker.DockerClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connection_is_closed_without_a_complaint(
+    client: docker.DockerClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Python 3.13 prints `ValueError: I/O operation on closed file` when a socket is closed under its reader."""
+    # What earlier tests have left.
+    gc.collect()
     ignored: list[str] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda seen: ignored.append(repr(seen.exc_value)))
     run(client, "a", ["true"], None, None)
     gc.collect()
-    assert ignored == []
+    assert [seen for seen in ignored if seen.startswith("ValueError") or str(tmp_path) in seen] == []
