@@ -24,7 +24,9 @@ def main(arguments: list[str]) -> int:
     client = engine(print)
     image = ensure_project_image(client, "python", print)
     command = ["python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", *LEFT_OUT, *(arguments or ["tests/unit"])]
-    container = client.containers.create(image, command, working_dir="/project", network_mode="none", tty=True)
+    container = client.containers.create(
+        image, command, working_dir="/project", network_mode="none", tty=sys.stdout.isatty()
+    )
     try:
         container.put_archive("/", pack({f"/project/{name}": (ROOT / name, _mode(name)) for name in _files()}))
         container.start()
