@@ -1,1 +1,1 @@
-"""A Docker engine, machines in containers on it, and commands, files and ports of theirs."""
+"""The Docker engine: finding or installing it, booting machines in containers, running commands and copying files."""

@@ -1,6 +1,6 @@
-"""A Docker engine that answers: the one there, an installed one started, or a fresh one installed.
+"""Connects to the Docker engine; starts it, or installs it first, where that is possible.
 
-The engine is what matters here, not the `docker` command: a client binary without a daemon is common.
+A `docker` command proves nothing: a client without a daemon is common.
 """
 
 import os
@@ -21,7 +21,7 @@ from registry_stack.progress import ProgressCallback, no_progress
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
 DAEMON_LOG = Path("/var/log/docker-registry-stack-dockerd.log")
-# The time a read from the engine may stay silent; a build that downloads packages is silent for long.
+# How long the engine may send nothing: a build that downloads packages is silent for minutes.
 READ_TIMEOUT_S = 900
 START_DEADLINE_S = 60
 STOP_DEADLINE_S = 15
@@ -32,17 +32,17 @@ CLIENT_PACKAGES = ("docker-cli",)
 
 
 def engine(report: ProgressCallback = no_progress) -> docker.DockerClient:
-    """Return a client of a Docker engine that has answered a ping, starting or installing one if needed."""
-    client = _answering()
+    """Return a client of an engine that has answered a ping; start or install the engine if needed."""
+    client = _connect()
     if client is not None:
         return client
-    _refuse_what_cannot_be_started()
+    _raise_if_not_startable()
     if not _installed():
         _install(report)
-    return _answering() or _start(report)
+    return _connect() or _start(report)
 
 
-def _answering() -> docker.DockerClient | None:
+def _connect() -> docker.DockerClient | None:
     """Return a client of the engine the environment points at, or None if no engine answers there."""
     try:
         client = docker.DockerClient(**_address(), timeout=READ_TIMEOUT_S)
@@ -53,7 +53,7 @@ def _answering() -> docker.DockerClient | None:
 
 
 def _address() -> dict[str, Any]:
-    """Where the `docker` command itself would look: DOCKER_HOST, else the current context or socket."""
+    """Where the `docker` command would connect to: DOCKER_HOST, else the current context or the default socket."""
     if os.environ.get("DOCKER_HOST"):
         return dict(kwargs_from_env())
     context = ContextAPI.get_current_context()
@@ -62,8 +62,8 @@ def _address() -> dict[str, Any]:
     return {"base_url": context.Host, "tls": context.TLSConfig or False}
 
 
-def _refuse_what_cannot_be_started() -> None:
-    """Say why no engine answers when starting one here would not help or is not possible."""
+def _raise_if_not_startable() -> None:
+    """Raise RegistryStackError when starting an engine here is impossible or would not help."""
     target = str(_address().get("base_url") or "")
     if target and not target.endswith(DEFAULT_SOCKET):
         raise RegistryStackError(
@@ -121,14 +121,14 @@ def _start(report: ProgressCallback) -> docker.DockerClient:
 def _start_by_hand() -> "subprocess.Popen[bytes]":
     """Run dockerd in its own session, so that it outlives this process and its terminal."""
     for pid_file in PID_FILES:
-        _forget_dead(pid_file)
+        _remove_stale_pid_file(pid_file)
     DAEMON_LOG.parent.mkdir(parents=True, exist_ok=True)
     with DAEMON_LOG.open("ab") as log:
         return subprocess.Popen(["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
 
-def _forget_dead(pid_file: Path) -> None:
-    """Remove what a killed engine left: a new one takes any process of that number, dying ones too, for the old."""
+def _remove_stale_pid_file(pid_file: Path) -> None:
+    """Remove the PID file of a killed engine: a new one refuses to start while any process has that number."""
     if not pid_file.exists():
         return
     pid = pid_file.read_text().strip()
@@ -137,7 +137,7 @@ def _forget_dead(pid_file: Path) -> None:
 
 
 def _alive(pid: str) -> str | None:
-    """A probe: None when no engine's process has that number (any more)."""
+    """A probe: None when no engine has that process number (any more)."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -149,12 +149,12 @@ def _alive(pid: str) -> str | None:
 
 def _collect_answer(clients: list[docker.DockerClient], daemon: "subprocess.Popen[bytes] | None" = None) -> str | None:
     """A probe for wait_until: keep the client as soon as the engine answers; a dead one ends the wait."""
-    client = _answering()
+    client = _connect()
     if client is not None:
         clients.append(client)
         return None
     if daemon is not None and daemon.poll() is not None:
-        last = (_log_tail().strip().splitlines() or ["it said nothing"])[-1]
+        last = (_log_tail().strip().splitlines() or ["no output"])[-1]
         raise RegistryStackError(f"dockerd ended with {daemon.returncode}: {last}: see {DAEMON_LOG}")
     return "no answer to a ping"
 

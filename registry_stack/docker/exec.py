@@ -18,7 +18,7 @@ _HEADER = struct.Struct(">BxxxL")
 
 @dataclass(frozen=True)
 class ExecResult:
-    """What became of a command: exit code, standard output as bytes, standard error as text."""
+    """The result of a command: exit code, standard output as bytes, standard error as text."""
 
     code: int
     raw: bytes
@@ -30,9 +30,9 @@ class ExecResult:
         return self.raw.decode(errors="replace")
 
     def tail(self, lines: int = 5) -> str:
-        """The end of what it said, on one line."""
+        """The last lines of its output, on one line."""
         text = self.err.strip() or self.out.strip()
-        return " / ".join(text.splitlines()[-lines:]) or "it said nothing"
+        return " / ".join(text.splitlines()[-lines:]) or "no output"
 
 
 def run(
@@ -52,7 +52,7 @@ def run(
         raise RegistryStackError(f"{container}: cannot run `{' '.join(cmd)}`: {reason}") from error
     code = int(client.api.exec_inspect(created)["ExitCode"])
     if timeout is not None and code == _TIMED_OUT:
-        raise RegistryStackError(f"{container}: `{' '.join(cmd)}` was not done after {timeout:g} s")
+        raise RegistryStackError(f"{container}: `{' '.join(cmd)}` did not finish within {timeout:g} s")
     return ExecResult(code, out, err.decode(errors="replace"))
 
 

@@ -1,7 +1,7 @@
-"""A machine in a container: booted, spoken to, restarted, looked into and removed like a server.
+"""A container that acts as a server: it is booted, runs commands, is restarted and removed.
 
-Nothing is mounted from this file system, so that all of it works on a remote engine too: files are handed
-over before the first start.
+Nothing is mounted from this file system, so that a remote engine works too: files are copied in before the first
+start.
 """
 
 import contextlib
@@ -24,15 +24,15 @@ from registry_stack.progress import ProgressCallback, no_progress
 
 PROJECT_LABEL = "org.registry-stack.project"
 PROJECT = "docker-registry-stack"
-# Mounted when the container starts: what is copied to a stopped container below these is not seen later.
+# File systems that the container mounts at its start: they would hide files that were copied in before.
 _TMPFS = ("/run/", "/tmp/", "/var/run/")
 _STOP_S = 30
 _EVERY_LOG = """docker ps --all --format '{{.Names}}' | while read -r name; do
     echo "=== $name"
     docker logs --tail 2000 "$name" 2>&1
 done"""
-# What collect() keeps: file name -> command.
-_EVIDENCE = {
+# Diagnostics: file name -> command.
+_DIAGNOSTICS = {
     "journal.log": ["journalctl", "--no-pager", "-o", "short-precise"],
     "units.txt": ["systemctl", "list-units", "--all", "--no-pager", "--plain"],
     "cloud-init.log": ["cat", "/var/log/cloud-init.log"],
@@ -80,13 +80,13 @@ class Machine:
     """A booted machine. Get one from `Machine.boot` or `Machine.find`."""
 
     def __init__(self, client: docker.DockerClient, container: Container) -> None:
-        """Hold on to a container that is there."""
+        """Wrap an existing container."""
         self.client = client
         self.container = container
 
     @classmethod
     def boot(cls, client: docker.DockerClient, spec: MachineSpec, report: ProgressCallback = no_progress) -> "Machine":
-        """Create the container, hand over its files, start it; leave nothing behind when that fails."""
+        """Create the container, copy its files in and start it; remove it again if that fails."""
         report(f"booting {spec.name} ({spec.image})")
         machine = cls(client, _create(client, spec))
         try:
@@ -100,7 +100,7 @@ class Machine:
 
     @classmethod
     def find(cls, client: docker.DockerClient, name: str) -> "Machine | None":
-        """The machine of that name, running or not, if there is one."""
+        """The machine of that name, running or not; None if it does not exist."""
         try:
             return cls(client, client.containers.get(name))
         except NotFound:
@@ -113,7 +113,7 @@ class Machine:
 
     @property
     def running(self) -> bool:
-        """Is it up at this moment?"""
+        """Whether it is running at this moment."""
         self.container.reload()
         return str(self.container.status) == "running"
 
@@ -183,12 +183,12 @@ class Machine:
         return wait_until(self._docker_status, deadline_s, f"the Docker engine in {self.name}", log=self.logs)
 
     def collect(self, folder: Path) -> None:
-        """Write journal, cloud-init's logs and the inner containers' state and logs, as can be had, into `folder`."""
+        """Write the journal, cloud-init's logs and the inner containers' state and logs into `folder`, if available."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "console.log").write_text(self.logs())
         if not self.running:
             return
-        for name, command in _EVIDENCE.items():
+        for name, command in _DIAGNOSTICS.items():
             with contextlib.suppress(RegistryStackError):
                 result = self.exec(command, check=False, timeout=30)
                 if result.raw:
@@ -213,7 +213,7 @@ class Machine:
             return
 
     def _docker_status(self) -> str | None:
-        """A probe: `docker info` is an answer of the daemon's, not of the client's."""
+        """A probe: `docker info` needs the daemon, not only the client."""
         if not self.running:
             raise RegistryStackError(f"{self.name} stopped while starting:\n{self.logs()[-2000:]}")
         result = self.exec(["docker", "info", "--format", "{{.ServerVersion}}"], check=False, timeout=10)
@@ -221,7 +221,7 @@ class Machine:
 
 
 def start_container(container: Container, picked: bool, tries: int = 3) -> None:
-    """Start it. A free port `picked` by the engine may be taken before it binds it: the next try picks another."""
+    """Start it, again if another process takes the free port that the engine has picked before the engine binds it."""
     for left in reversed(range(tries)):
         try:
             container.start()
@@ -258,7 +258,7 @@ def _create(client: docker.DockerClient, spec: MachineSpec) -> Container:
     try:
         return client.containers.create(**arguments)
     except ImageNotFound as error:
-        raise RegistryStackError(f"{spec.name}: the image {spec.image} is not there") from error
+        raise RegistryStackError(f"{spec.name}: there is no image {spec.image}") from error
     except APIError as error:
         raise RegistryStackError(_refusal(spec, error)) from error
 

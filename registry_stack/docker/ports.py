@@ -22,7 +22,7 @@ def check_ports(address: str, wanted: Mapping[str, int | None]) -> None:
 
 
 def free_port(address: str) -> int:
-    """A TCP port that nobody has at this moment; raises RegistryStackError when that is no address of this machine."""
+    """A free TCP port; raises RegistryStackError if this machine does not have that address."""
     with socket.socket() as probe:
         try:
             probe.bind((address, 0))

@@ -1,7 +1,7 @@
-"""Which capabilities a machine in a container may have: the engine's own, minus what would reach outside.
+"""Capabilities of a machine in a container: those of the engine, without those that affect the host outside.
 
-`--privileged` is no choice: it asks for every capability and fails on an engine that lacks one, and it makes
-the whole of /sys and /proc/sys writable.
+`--privileged` is not an option: it requests every capability, which fails on an engine that lacks one, and it makes all
+of /sys and /proc/sys writable.
 """
 
 import re
@@ -14,7 +14,7 @@ from docker.errors import APIError, DockerException
 
 from registry_stack.docker.run_once import run_once
 
-# In the order of linux/capability.h: the place is the bit.
+# In the order of linux/capability.h: the index is the bit.
 CAPABILITIES = (
     "CHOWN",
     "DAC_OVERRIDE",
@@ -60,7 +60,7 @@ CAPABILITIES = (
 )
 # Docker 20.10 does not know these.
 _RECENT = CAPABILITIES[38:]
-# These act on the machine outside, not on a name space.
+# These affect the host outside, not a namespace.
 NEVER = ("SYS_MODULE", "SYS_RAWIO", "SYS_TIME", "SYS_BOOT")
 # The engine's own bounding set, read where the engine runs: it may be a machine or a container away. Engines
 # inside its containers are seen too: they have fewer capabilities, and the widest set (16 digits) is taken.

@@ -1,4 +1,4 @@
-"""One command in a container of its own, of which nothing is left: docker-py's run(remove=True) leaves its volumes."""
+"""Runs one command in a new container and removes it with its volumes, which docker-py's run(remove=True) leaves."""
 
 from collections.abc import Sequence
 from typing import Any

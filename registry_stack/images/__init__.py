@@ -1,4 +1,4 @@
-"""How each image is obtained: a service's from a registry or Debian's packages, our own from a Dockerfile."""
+"""Obtains images: those of services from a registry or from Debian's packages, our own from Dockerfiles."""
 
 from registry_stack.images.archive import save_images
 from registry_stack.images.base import base_image

@@ -1,4 +1,4 @@
-"""Images as files, to be handed to another engine: `docker save`, remembered."""
+"""Saves images as archives for another engine, and caches them."""
 
 import hashlib
 import os
@@ -7,33 +7,33 @@ from pathlib import Path
 
 import docker
 
-# Four images of two or three versions; older ones are of no use and cost about 100 MB together.
+# Enough for four images in two or three versions, about 100 MB each set.
 _KEPT = 12
 _CHUNK = 1 << 20
 
 
 def cache_path() -> Path:
-    """Where saved images are kept between runs."""
+    """The folder of saved images."""
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(home) / "docker-registry-stack" / "images"
 
 
 def cache_folder() -> Path:
-    """The same, made if it is not there."""
+    """Create the folder of saved images if needed, and return it."""
     folder = cache_path()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def save_images(client: docker.DockerClient, references: Iterable[str]) -> list[Path]:
-    """Return one `docker save` archive per distinct reference, made anew only when its image has changed."""
+    """Return one `docker save` archive per distinct reference; an archive is reused until its image changes."""
     paths = [_saved(client, reference) for reference in dict.fromkeys(references)]
-    _forget_old(keep=paths)
+    _delete_old(keep=paths)
     return paths
 
 
 def _saved(client: docker.DockerClient, reference: str) -> Path:
-    """The archive of one image; its name holds the reference and the image id it was made from."""
+    """The archive of one image; its name is derived from the reference and the image's id."""
     key = hashlib.sha256(f"{reference}\0{client.images.get(reference).id}".encode()).hexdigest()[:16]
     path = cache_folder() / f"{key}.tar"
     if path.exists():
@@ -48,8 +48,8 @@ def _saved(client: docker.DockerClient, reference: str) -> Path:
     return path
 
 
-def _forget_old(keep: list[Path]) -> None:
-    """Delete what has not been used lately."""
+def _delete_old(keep: list[Path]) -> None:
+    """Delete all but the most recently used."""
     newest_first = sorted(cache_folder().glob("*.tar"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in newest_first[_KEPT:]:
         if path not in keep:

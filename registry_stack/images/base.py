@@ -1,4 +1,4 @@
-"""The Debian base our images stand on: Docker Hub's where it can be had, else made with mmdebstrap."""
+"""The Debian base of our images: pulled from Docker Hub where possible, else made with mmdebstrap."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from registry_stack.images.pull import Outcome, present, pull
 from registry_stack.progress import ProgressCallback, no_progress
 
 REPOSITORY = "registry-stack/base"
-# What Docker Hub's slim image leaves out or sets, and the certificates it lacks.
+# Leaves out what Docker Hub's slim image leaves out, and adds CA certificates.
 _MMDEBSTRAP = (
     "mmdebstrap",
     "--variant=minbase",
@@ -28,7 +28,7 @@ _MMDEBSTRAP = (
     '--aptopt=Acquire::Languages "none"',
     "--quiet",
 )
-# What it takes to run it. As an ordinary user it works in a user name space, of the ids in /etc/subuid.
+# An ordinary user runs it in a user namespace, with the ids from /etc/subuid.
 _PACKAGES = ("mmdebstrap", "debian-archive-keyring")
 _PACKAGES_WITHOUT_ROOT = (*_PACKAGES, "uidmap")
 

@@ -1,4 +1,4 @@
-"""Building our own images: from a folder here and a base, again only when one of the two has changed."""
+"""Builds our own images from a folder here and a base image, only when one of the two has changed."""
 
 import hashlib
 import io
@@ -16,7 +16,7 @@ from registry_stack.images.pull import present
 from registry_stack.progress import ProgressCallback
 
 FOLDER = Path(__file__).parent
-# Files every build may COPY, next to its own folder's.
+# Files that every build may COPY, besides those of its own folder.
 COMMON = FOLDER / "common"
 PROJECT = "registry-stack"
 INPUTS_LABEL = "org.registry-stack.inputs"
@@ -27,7 +27,7 @@ _TAIL_LINES = 15
 
 
 def inputs_digest(client: docker.DockerClient, name: str, base: str) -> str:
-    """A short digest of all an image is made of: its files, their modes, and the base it stands on."""
+    """A short digest of an image's inputs: its files, their modes, and its base."""
     digest = hashlib.sha256(str(client.images.get(base).id).encode())
     for arcname, path in _context_files(name):
         mode = path.stat().st_mode & 0o111

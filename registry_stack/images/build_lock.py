@@ -1,4 +1,4 @@
-"""One at a time: two runs that lack the same image must not both make it, nor tidy up under each other's build."""
+"""A lock for building images: two runs must not build the same image, nor prune during each other's build."""
 
 import fcntl
 from collections.abc import Iterator
@@ -10,15 +10,15 @@ from registry_stack.progress import ProgressCallback
 
 @contextmanager
 def image_build_lock(report: ProgressCallback) -> Iterator[None]:
-    """Hold the making of images against every other thread and process of this user.
+    """Let one thread of all processes of this user build images at a time.
 
-    Who had to wait must look again for the image. The kernel lets go when the holder ends, however it ends. Not to be
-    nested.
+    After waiting, look for the image again. The kernel releases the lock when its holder ends, however it ends. Do not
+    nest it.
     """
     with (cache_folder() / "making.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            report("waiting for another run that makes images")
+            report("waiting for another run that builds images")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""Pulling, but never at the price of a long wait where no registry can be reached."""
+"""Pulls images, and finds out within seconds when a registry cannot be reached."""
 
 import threading
 from collections.abc import Callable
@@ -10,14 +10,14 @@ from docker.errors import APIError, DockerException, ImageNotFound
 from registry_stack.images.reference import registry_host
 from registry_stack.progress import ProgressCallback
 
-# The engine's own patience with a silent network is minutes; a registry that is there answers sooner.
+# The engine itself waits minutes for a network that does not answer; a reachable registry answers sooner.
 ASK_DEADLINE_S = 4.0
 _REFUSALS = (401, 403, 404)
 _unreachable: dict[str, str] = {}
 
 
 class Outcome(Enum):
-    """What became of the attempt to pull."""
+    """The result of an attempt to pull."""
 
     PULLED = "pulled"
     REFUSED = "refused"
@@ -25,7 +25,7 @@ class Outcome(Enum):
 
 
 def present(client: docker.DockerClient, reference: str) -> bool:
-    """Is this image in the engine's store?"""
+    """Whether the image is in the engine's store."""
     try:
         client.images.get(reference)
     except ImageNotFound:
@@ -34,9 +34,9 @@ def present(client: docker.DockerClient, reference: str) -> bool:
 
 
 def pull(client: docker.DockerClient, reference: str, report: ProgressCallback) -> tuple[Outcome, str]:
-    """Pull an image, after asking its registry with a short deadline; return what happened and why.
+    """Pull an image, after a request to its registry with a short deadline; return the outcome and its reason.
 
-    A registry that could not be reached is not asked a second time by this process.
+    A process does not ask an unreachable registry a second time.
     """
     host = registry_host(reference)
     if host in _unreachable:
@@ -52,7 +52,7 @@ def pull(client: docker.DockerClient, reference: str, report: ProgressCallback) 
 
 
 def _ask(client: docker.DockerClient, reference: str) -> tuple[Outcome, str]:
-    """Have the engine ask the registry for the manifest; give up on the answer after the deadline."""
+    """Let the engine request the manifest; give up after the deadline."""
     answers: list[tuple[Outcome, str]] = []
 
     def ask() -> None:
@@ -67,7 +67,7 @@ def _ask(client: docker.DockerClient, reference: str) -> tuple[Outcome, str]:
 
 
 def _attempt(action: Callable[[], object]) -> tuple[Outcome, str]:
-    """Do it, and sort the failure: a registry that says no, or one that cannot be asked."""
+    """Do it, and tell a registry that refuses from one that cannot be reached."""
     try:
         action()
     except APIError as error:

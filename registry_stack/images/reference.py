@@ -1,4 +1,4 @@
-"""Image references: is it one, and which registry does it name?"""
+"""Image references: their grammar, and the registry that a reference names."""
 
 import re
 

@@ -14,7 +14,7 @@ from registry_stack.progress import ProgressCallback, no_progress
 
 # Not bookworm: trixie has the 2.8.3 the push registry is pinned to, and newer redis and nginx.
 SUITE = "trixie"
-# Written by each fallback's Dockerfile: the package's name and version.
+# Each fallback's Dockerfile writes it: the package's name and version.
 PACKAGE_FILE = "/usr/share/registry-stack/package"
 
 

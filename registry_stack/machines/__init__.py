@@ -1,1 +1,1 @@
-"""Containers that stand for the machines around a host: a client, an upstream, Swift."""
+"""Containers that act as the machines around a host: a client, an upstream, Swift."""

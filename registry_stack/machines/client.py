@@ -1,4 +1,4 @@
-"""A Docker host of one's own to pull and push with, as a user's would be: for the demo and the tests."""
+"""A Docker host that pulls and pushes as a user's would: for the demo and the tests."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from registry_stack.progress import ProgressCallback, no_progress
 
 @dataclass(frozen=True)
 class ClientNetwork:
-    """A client's network, where it knows the deployment by name: Docker knows it, `dns` does, or `hosts` says."""
+    """A client's network, and how it resolves the deployment's name: by Docker, by `dns` or by `hosts`."""
 
     network: str
     dns: Sequence[str] = ()
@@ -33,7 +33,7 @@ def docker_client(
     host: str,
     report: ProgressCallback = no_progress,
 ) -> Machine:
-    """A machine with Docker that has been configured as `tox -e client-config -- docker` says.
+    """A machine with Docker, configured as `tox -e client-config -- docker` prints it.
 
     `host` is the deployment's name at that place, where it listens on the standard ports.
     """

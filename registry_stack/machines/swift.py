@@ -1,4 +1,4 @@
-"""A real Swift with Keystone in a container, beside a local host."""
+"""OpenStack Swift with Keystone in a container, for a local host."""
 
 from collections.abc import Mapping
 from typing import Any

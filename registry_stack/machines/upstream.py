@@ -1,4 +1,4 @@
-"""An upstream registry of the project's own, for the demo and the tests."""
+"""An upstream registry in a container, for the demo and the tests."""
 
 from collections.abc import Mapping
 

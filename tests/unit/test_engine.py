@@ -88,14 +88,14 @@ def test_pid_file_of_a_process_that_is_gone(tmp_path: Path) -> None:
     ended.wait()
     pid_file = tmp_path / "docker.pid"
     pid_file.write_text(f"{ended.pid}\n")
-    module._forget_dead(pid_file)
+    module._remove_stale_pid_file(pid_file)
     assert not pid_file.exists()
 
 
 def test_pid_file_whose_number_another_program_has(tmp_path: Path) -> None:
     pid_file = tmp_path / "docker.pid"
     pid_file.write_text(str(os.getpid()))
-    module._forget_dead(pid_file)
+    module._remove_stale_pid_file(pid_file)
     assert not pid_file.exists()
 
 
@@ -109,7 +109,7 @@ def test_pid_file_of_a_running_engine_stays(tmp_path: Path, monkeypatch: pytest.
     try:
         pid_file.write_text(str(running.pid))
         with pytest.raises(RegistryStackError, match="an engine that does not answer"):
-            module._forget_dead(pid_file)
+            module._remove_stale_pid_file(pid_file)
         assert pid_file.exists()
     finally:
         running.kill()

@@ -1,4 +1,4 @@
-"""How a local deployment differs from the default one, and the names of its parts."""
+"""Options of a local deployment, and the names of its network and volume."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ READY_DEADLINE_S = 300
 
 @dataclass(frozen=True)
 class LocalOptions:
-    """How a local deployment differs from the default one. Port None: any free one."""
+    """Options of a local deployment. Port None: any free one."""
 
     name: str = DEFAULT_NAME
     address: str = "127.0.0.1"

@@ -1,4 +1,4 @@
-"""A host in the place of another, which comes back when the new one does not work."""
+"""Replaces the host, and brings the previous one back when the new one does not work."""
 
 import contextlib
 import json
@@ -37,7 +37,7 @@ def recover_interrupted_rollout(client: docker.DockerClient, options: LocalOptio
 def replace_with_rollback(
     client: docker.DockerClient, options: LocalOptions, spec: MachineSpec, deadline_s: float, report: ProgressCallback
 ) -> Machine:
-    """Boot the new host in the place of the old one, which comes back if the new one does not work."""
+    """Replace the old host by a new one; bring the old one back if the new one does not work."""
     old = Machine.find(client, options.name)
     was_running = old is not None and old.running
     fresh = not client.volumes.list(filters={"name": f"^{options.volume}$"})
@@ -64,7 +64,7 @@ def _undo(
     was_running: bool,
     fresh: bool,
 ) -> None:
-    """After a failed or interrupted boot: keep its logs, remove it, bring back what there was."""
+    """After a failed or interrupted boot: keep its logs, remove it, bring the old host back."""
     failed = Machine.find(client, options.name)
     # Interrupted while it was being stopped, the old host still has its name.
     if failed is not None and (old is None or failed.container.id != old.container.id):
@@ -81,7 +81,7 @@ def _undo(
             old.container.start()
             with contextlib.suppress(RegistryStackError):
                 wait_until_ready(old, no_progress)
-            error.add_note("the host that was there before is back")
+            error.add_note("the previous host is running again")
     elif fresh:
         try:
             remove_labelled(client, f"{DEPLOYMENT_LABEL}={options.name}")
@@ -91,7 +91,7 @@ def _undo(
 
 
 def _keep_logs(failed: Machine, name: str, error: BaseException) -> None:
-    """Whatever prevents that does not prevent the old host's return."""
+    """Save the diagnostics; a failure to do so must not keep the old host from coming back."""
     logs = State(name).folder / "failed"
     try:
         failed.collect(logs)
@@ -134,6 +134,6 @@ def _units_up(machine: Machine) -> set[str]:
 
 
 def read_readiness_report(machine: Machine) -> dict[str, str]:
-    """What registry-ready found: `status` and `reason`, or nothing yet."""
+    """The verdict of registry-ready: `status` and `reason`; empty before there is one."""
     result = machine.exec(["cat", READY], check=False)
     return dict(json.loads(result.out)) if result.code == 0 else {}
