@@ -182,7 +182,11 @@ def test_killed_replacement_is_cleaned_up(client: DockerClient, pushed: ImageRef
     killed = start(*deploy(NAME, "-P", "registry_username=another"))
     interrupt(client, killed, signal.SIGKILL)
     killed.communicate()
-    assert run(*deploy(NAME, "-P", USER)).code == 0
+    done = run(*deploy(NAME, "-P", USER))
+    assert done.code == 0, done.err
+    # It is the one from before, which was only stopped.
+    assert "but is stopped: starting it" in done.err
+    assert "have changed" not in done.err
     assert registry(client).pull("deploy/kept", "1").digest == pushed.digest
     assert current(NAME).registry_username == "somebody"
     assert [part for part in local.list_resources(client, NAME) if part.startswith("container")] == [
