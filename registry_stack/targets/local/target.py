@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import docker
+from docker.errors import APIError
 
 from registry_stack.deployment import Deployment, State, parse_upstreams
 from registry_stack.docker.engine import engine
@@ -139,5 +140,12 @@ def _check_ports(client: docker.DockerClient, options: LocalOptions) -> None:
 
 def prepare_network(client: docker.DockerClient, options: LocalOptions) -> None:
     """The network of the host, its Swift and its clients."""
-    if not client.networks.list(names=[f"^{options.network}$"]):
+    if client.networks.list(names=[f"^{options.network}$"]):
+        return
+    try:
         client.networks.create(options.network, driver="bridge", labels=dict(options.all_labels))
+    except APIError as error:
+        raise RegistryStackError(
+            f"Docker cannot create the network {options.network}: {error.explanation or error}: if it has no addresses "
+            "left, remove networks that nothing uses (`docker network prune`)"
+        ) from error
