@@ -28,6 +28,9 @@ from registry_stack.template.parameters import resolve_parameters
 from registry_stack.template.template import load_template
 from tests.support.commands import NO_UPSTREAM, ROOT
 
+# The images are copied into that engine, and three boots.
+pytestmark = pytest.mark.long
+
 NAME = f"hosttest-{secrets.token_hex(4)}"
 PORT = 2375
 DEPLOY = ("deploy", "-P", NO_UPSTREAM)
