@@ -97,7 +97,12 @@ def test_podman_pushes_and_docker_pulls(machine: Machine, target: Target, regist
 
 
 def test_buildkit_builds_on_it(machine: Machine, host: Host, upstream: Upstream) -> None:
-    """The BuildKit in Docker asks registries by itself, the mirror first; again, from the cache."""
+    """The BuildKit in Docker asks registries by itself, the mirror first; again, from the cache.
+
+    That of Docker 20.10 reads the mirrors when the engine starts, not when it is reloaded.
+    """
+    machine.restart()
+    machine.wait_for_docker()
     image = upstream.push("library/for-buildkit", "1", [300_000, 100_000])
     machine.put("/srv/build/Dockerfile", b"FROM for-buildkit:1\nLABEL built=yes\n")
     build = ["env", "DOCKER_BUILDKIT=1", "docker", "build", "--pull", "--quiet", "--tag", "built", "/srv/build"]
