@@ -21,6 +21,7 @@ from registry_stack.docker.engine import engine
 from registry_stack.errors import RegistryStackError
 from registry_stack.lab import settings as lab_settings
 from registry_stack.lab.commands import app as lab_app
+from registry_stack.product import command_line
 from registry_stack.targets.choice import Target, chosen_target, cloud_options, refuse_other_target
 from registry_stack.targets.cloud import target as cloud
 from registry_stack.targets.cloud.preflight import raise_on_failure
@@ -302,7 +303,7 @@ def _print_deployment(deployment: Deployment) -> None:
         f"  install -D {deployment.ca_file} /etc/docker/certs.d/{registry}/ca.crt",
         f'  echo \'{{"registry-mirrors": ["{deployment.mirror_url}"]}}\' > /etc/docker/daemon.json  # restart docker',
         f"  docker login -u {deployment.registry_username} --password-stdin {registry} < {deployment.password_file}",
-        "Other clients: tox -e client-config -- containerd|podman|buildkit|k3s",
+        f"Other clients: {command_line('client-config', 'containerd|podman|buildkit|k3s')}",
     )
     out.print(*lines, sep="\n", markup=False)
 

@@ -16,6 +16,7 @@ from typing import Any
 from platformdirs import user_state_path
 
 from registry_stack.errors import RegistryStackError
+from registry_stack.product import command_line
 
 DEFAULT_NAME = "docker_registry"
 
@@ -111,7 +112,7 @@ def current(name: str = DEFAULT_NAME) -> Deployment:
     """The deployment of that name; a RegistryStackError says how to make one."""
     found = State(name).load()
     if found is None:
-        raise RegistryStackError(f'nothing is deployed under the name "{name}": run `tox -e deploy`')
+        raise RegistryStackError(f'nothing is deployed under the name "{name}": run `{command_line("deploy")}`')
     return found
 
 

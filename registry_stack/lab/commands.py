@@ -6,6 +6,7 @@ import typer
 
 from registry_stack.console import err, out, progress
 from registry_stack.lab import settings
+from registry_stack.product import TEMPLATE, shown
 
 app = typer.Typer(no_args_is_help=True, help="A whole OpenStack in one throwaway container, for trying stacks out.")
 
@@ -25,7 +26,7 @@ def up(
         f"SSH key      {folder / credentials.SSH_KEY}, user {settings.SSH_USER}",
         "",
         f"  export OS_CLIENT_CONFIG_FILE={folder / credentials.CLOUDS} OS_CLOUD={settings.CLOUD}",
-        f"  openstack stack create --wait -e {folder / credentials.ENVIRONMENT} -t heat/registry.yaml docker_registry",
+        f"  openstack stack create --wait -e {folder / credentials.ENVIRONMENT} -t {shown(TEMPLATE)} docker_registry",
     )
     out.print(*lines, sep="\n", markup=False)
 
@@ -73,7 +74,7 @@ def shell() -> None:
 
 @app.command()
 def openrc() -> None:
-    """Print the operator's credentials for a shell: eval "$(tox -qe lab -- openrc)"."""
+    """Print the operator's credentials as shell commands, for `eval`."""
     from registry_stack.lab import lab
 
     out.print(lab.openrc(), markup=False, end="")

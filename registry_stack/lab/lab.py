@@ -16,6 +16,7 @@ from registry_stack.errors import RegistryStackError
 from registry_stack.lab import container, credentials, image_registry, requirements, settings
 from registry_stack.lab.build import lab_image
 from registry_stack.lab.readiness import DEADLINE_S, Check, Lab, wait_until_ready
+from registry_stack.product import command_line
 from registry_stack.progress import ProgressCallback, no_progress
 
 _VOLUMES_S = 180
@@ -129,7 +130,7 @@ def openrc() -> str:
     running_lab(engine())
     path = settings.state().folder / credentials.OPENRC
     if not path.exists():
-        raise RegistryStackError(f"{path} is not there: run `tox -e lab -- up`, which writes it")
+        raise RegistryStackError(f"{path} is missing: run `{command_line('lab', 'up')}`, which writes it")
     return f"export OS_CLIENT_CONFIG_FILE={path.with_name(credentials.CLOUDS)}\n" + path.read_text()
 
 
@@ -137,5 +138,5 @@ def running_lab(client: docker.DockerClient) -> Machine:
     """The lab's machine; a RegistryStackError says how to get one."""
     machine = Machine.find(client, settings.NAME)
     if machine is None or not machine.running:
-        raise RegistryStackError("no lab is running: run `tox -e lab -- up`")
+        raise RegistryStackError(f"no lab is running: run `{command_line('lab', 'up')}`")
     return machine

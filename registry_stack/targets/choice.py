@@ -10,6 +10,7 @@ from registry_stack.deployment import State
 from registry_stack.errors import RegistryStackError
 from registry_stack.lab import settings as lab
 from registry_stack.lab.credentials import CLOUDS, ENVIRONMENT
+from registry_stack.product import command_line
 from registry_stack.targets.cloud.target import CloudOptions
 
 
@@ -61,8 +62,8 @@ def cloud_options(
 
 
 def lab_clouds_file() -> Path:
-    """Written by `tox -e lab -- up`."""
+    """Written by `lab up`."""
     path = lab.state().folder / CLOUDS
     if not path.exists():
-        raise RegistryStackError("the lab is not up: run `tox -e lab -- up`")
+        raise RegistryStackError(f"the lab is not up: run `{command_line('lab', 'up')}`")
     return path

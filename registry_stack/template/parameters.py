@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from registry_stack.errors import RegistryStackError
+from registry_stack.product import EXAMPLE, shown
 from registry_stack.template.constraints import check, coerce
 from registry_stack.template.environment import OPTION, Environment, SourcedValue, suggestion
 from registry_stack.template.template import Parameter, Template
 
-EXAMPLE = "heat/env.example.yaml"
 _LONGEST_SHOWN = 60
 
 
@@ -63,7 +63,7 @@ def _refuse_missing(template: Template, environment: Environment, given: Mapping
     noun = "parameter" if len(missing) == 1 else "parameters"
     where = f"add to {environment.files[-1]}" if environment.files else "give an environment file with -e"
     raise RegistryStackError(
-        f"missing {noun}: {', '.join(missing)}; {where} or use {OPTION} name=value (example: {EXAMPLE})"
+        f"missing {noun}: {', '.join(missing)}; {where} or use {OPTION} name=value (example: {shown(EXAMPLE)})"
     )
 
 

@@ -18,7 +18,7 @@ from registry_stack.images.project import ensure_project_image
 from registry_stack.images.reference import check_reference
 from registry_stack.images.service import service_image
 from registry_stack.machines.swift import swift_machine, swift_parameters
-from registry_stack.product import IMAGE_PARAMETERS, TEMPLATE
+from registry_stack.product import IMAGE_PARAMETERS, TEMPLATE, command_line
 from registry_stack.progress import ProgressCallback, no_progress
 from registry_stack.targets.local.options import DEPLOYMENT_LABEL, LocalOptions
 from registry_stack.targets.local.rollout import (
@@ -105,7 +105,7 @@ def find_host(name: str) -> Machine:
     """The running host of a deployment."""
     machine = Machine.find(engine(), name)
     if machine is None or not machine.running:
-        raise RegistryStackError(f'the host "{name}" is not running: run `tox -e deploy`')
+        raise RegistryStackError(f'the host "{name}" is not running: run `{command_line("deploy")}`')
     return machine
 
 
