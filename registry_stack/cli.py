@@ -7,20 +7,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from docker.errors import DockerException
-from heatclient.exc import BaseException as HeatException
-from keystoneauth1.exceptions import ClientException
-from openstack.exceptions import SDKException
 from rich.table import Table
 
-from registry_stack.commands.client_config import CLIENTS, client_configuration
+from registry_stack.client_config import CLIENTS, client_configuration
+from registry_stack.commands.lab import app as lab_app
 from registry_stack.commands.status import Status, status_of
-from registry_stack.console import err, fail, out, progress, warn
+from registry_stack.console import err, out, progress, report_errors, warn
 from registry_stack.deployment import DEFAULT_NAME, Deployment, State, current
 from registry_stack.docker.engine import engine
 from registry_stack.errors import RegistryStackError
 from registry_stack.lab import settings as lab_settings
-from registry_stack.lab.commands import app as lab_app
 from registry_stack.product import command_line
 from registry_stack.targets.choice import Target, chosen_target, cloud_options, refuse_other_target
 from registry_stack.targets.cloud import target as cloud
@@ -220,41 +216,6 @@ def demo(
 def main() -> None:
     """`python -m registry_stack`."""
     report_errors(app)
-
-
-# What a user or something that the commands need can cause, and how it is said.
-_CAUSES: dict[type[Exception], str] = {
-    RegistryStackError: "",
-    DockerException: "the Docker engine does not do its part: ",
-    ClientException: "the cloud does not do its part: ",
-    SDKException: "the cloud does not do its part: ",
-    HeatException: "the cloud does not do its part: ",
-    OSError: "",
-}
-
-
-def report_errors(commands: typer.Typer) -> None:
-    """Run a command; what a user or the engine can cause is one line and exit code 1, Ctrl-C exit code 130."""
-    try:
-        commands(standalone_mode=True)
-    except tuple(_CAUSES) as error:
-        fail(next(words for kind, words in _CAUSES.items() if isinstance(error, kind)) + str(error))
-        _print_notes(error)
-        sys.exit(1)
-    except SystemExit as left:
-        # What Typer makes of Ctrl-C.
-        if left.code == 130:
-            fail("interrupted")
-            _print_notes(left)
-        raise
-
-
-def _print_notes(error: BaseException | None) -> None:
-    """What was added to an error on its way, or to the one that it was made of."""
-    while error is not None:
-        for note in getattr(error, "__notes__", []):
-            err.print(note, markup=False)
-        error = error.__context__
 
 
 def _destroy_local(name: str, keep_data: bool, yes: bool) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from registry_stack.commands.client_config import CLIENTS, client_configuration, fill_in, templates
+from registry_stack.client_config import CLIENTS, client_configuration, fill_in, templates
 from registry_stack.deployment import Deployment
 
 DEPLOYMENT = Deployment(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_stack.commands.client_config import CLIENTS, client_configuration
+from registry_stack.client_config import CLIENTS, client_configuration
 from registry_stack.deployment import Deployment
 from tests.support.commands import ROOT
 from tests.support.wheel import InstalledWheel, install_wheel

@@ -7,15 +7,8 @@ import re
 import shlex
 from collections.abc import Callable
 
-from registry_stack.userdata.render import (
-    PLACEHOLDER,
-    UNIT_DIRECTORY,
-    HostFile,
-    cloud_config,
-    host_files,
-    placeholders,
-    units,
-)
+from registry_stack.userdata.host_files import UNIT_DIRECTORY, HostFile, cloud_config, host_files, units
+from registry_stack.userdata.render import PLACEHOLDER, placeholders
 
 ENVIRONMENT_FILE = "/etc/docker-registry/environment"
 _ENVIRONMENT_LINE = re.compile(r"[A-Z][A-Z0-9_]*=@@[A-Z][A-Z0-9_]*@@|#[^@]*|[^@]*")

@@ -9,7 +9,8 @@ from registry_stack.template.functions import References
 from registry_stack.template.parameters import check_default
 from registry_stack.template.template import Template
 from registry_stack.userdata.build import longest
-from registry_stack.userdata.render import host_files, placeholders, render_user_data, source_text
+from registry_stack.userdata.host_files import host_files
+from registry_stack.userdata.render import placeholders, render_user_data, source_text
 
 _SECRET = re.compile(r"password|passphrase|secret|token|credential|(?<!^server)_key$")
 # Heat lets an empty name pass for these only (heat/engine/clients/os/nova.py, KeypairConstraint).

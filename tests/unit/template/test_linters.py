@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from registry_stack.userdata.render import host_files
+from registry_stack.userdata.host_files import host_files
 from tests.unit.template import heat_reference, linters
 from tests.unit.template.repository import REPOSITORY
 from tests.unit.template.test_rules import RENDERED

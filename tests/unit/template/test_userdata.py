@@ -7,17 +7,14 @@ import pytest
 from registry_stack.errors import RegistryStackError
 from registry_stack.template.functions import References
 from registry_stack.template.template import Template
+from registry_stack.userdata.host_files import HostFile, host_files, units
 from registry_stack.userdata.render import (
     NOVA_LIMIT,
-    HostFile,
     base64_length,
     check_size,
-    host_files,
     placeholders,
-    render_outputs,
     render_user_data,
     source_text,
-    units,
 )
 from tests.unit.template.conftest import MakeTemplate
 
@@ -38,9 +35,6 @@ write_files:
 BODY = """
 parameters:
   a: {type: string}
-  flag: {type: boolean, default: false}
-conditions:
-  flagged: {get_param: flag}
 resources:
   ip: {type: 'OS::Neutron::FloatingIP'}
   server:
@@ -53,10 +47,6 @@ resources:
             '@@A@@': {list_join: ['', ["'", {get_param: a}, "'"]]}
             '@@B@@': {get_attr: [ip, floating_ip_address]}
             '@@C@@': aGVsbG8=
-outputs:
-  a: {value: {get_param: a}}
-  ip: {value: {list_join: ['', ['https://', {get_attr: [ip, floating_ip_address]}]]}}
-  flagged: {condition: flagged, value: 1}
 """
 REFERENCES: References = {("ip", "floating_ip_address"): "127.0.0.1"}
 
@@ -82,15 +72,6 @@ def test_host_files(template: Template) -> None:
         ),
     }
     assert list(units(text)) == ["/etc/systemd/system/a.service"]
-
-
-def test_outputs(template: Template) -> None:
-    assert render_outputs(template, {"a": "1", "flag": True}, REFERENCES) == {
-        "a": "1",
-        "ip": "https://127.0.0.1",
-        "flagged": 1,
-    }
-    assert render_outputs(template, {"a": "1", "flag": False}, {}) == {"a": "1"}
 
 
 def test_a_placeholder_without_param_is_named(make_template: MakeTemplate) -> None:

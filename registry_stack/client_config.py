@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from registry_stack.deployment import Deployment
 from registry_stack.product import TEMPLATE
 from registry_stack.template.template import load_template
-from registry_stack.userdata.render import PLACEHOLDER, HostFile, host_files, source_text
+from registry_stack.userdata.host_files import HostFile, host_files
+from registry_stack.userdata.render import PLACEHOLDER, source_text
 
 CA_HERE = "ca.crt"
 CLIENTS = ("docker", "containerd", "podman", "buildkit", "k3s")
