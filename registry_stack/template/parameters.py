@@ -71,7 +71,7 @@ def _value(parameter: Parameter, given: SourcedValue) -> Any:
     try:
         value = coerce(parameter.type, given.value)
         for constraint in parameter.constraints:
-            check(constraint, parameter.type, value)
+            check(constraint, value)
         return value
     except ValueError as error:
         shown = "the value" if parameter.hidden else _shown(given.value)

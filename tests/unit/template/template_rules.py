@@ -15,7 +15,7 @@ from registry_stack.userdata.render import placeholders, render_user_data, sourc
 _SECRET = re.compile(r"password|passphrase|secret|token|credential|(?<!^server)_key$")
 # Heat lets an empty name pass for these only (heat/engine/clients/os/nova.py, KeypairConstraint).
 _MAY_BE_EMPTY = frozenset({"nova.keypair"})
-_LOCAL_CONSTRAINTS = frozenset({"net_cidr", "ip_addr", "dns_name"})
+_LOCAL_CONSTRAINTS = frozenset({"net_cidr"})
 
 
 def placeholders_filled(template: Template, rendered: str) -> list[str]:
