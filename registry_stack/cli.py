@@ -1,4 +1,4 @@
-"""The commands: `python -m registry_stack …`, and a tox env each."""
+"""The commands: `registry-stack …`, in a checkout `tox -e …`."""
 
 import re
 import sys
@@ -29,25 +29,28 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Deploy a Docker registry and pull-through cache, look at it, use it, remove it.",
+    help="Deploy a Docker registry and pull-through cache, on OpenStack or in a container here.",
 )
 app.add_typer(lab_app, name="lab")
 
 
 def _usable(name: str) -> str:
-    """A name that Heat, Docker and the folder of what is remembered all take."""
+    """A name that Heat, Docker and the state folder all accept."""
     if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_.-]*", name):
-        raise typer.BadParameter(f'"{name}" is not a letter, then letters, digits, "_", "." or "-"')
+        raise typer.BadParameter(f'"{name}" is not valid: use a letter, then letters, digits, "_", "." or "-"')
     if name == lab_settings.state().name:
-        raise typer.BadParameter(f'"{name}" is the name of the lab itself')
+        raise typer.BadParameter(f'"{name}" is reserved for the lab itself')
     return name
 
 
-Name = Annotated[str, typer.Option("--name", callback=_usable, help="Name of the deployment, as a stack's name.")]
+Name = Annotated[str, typer.Option("--name", callback=_usable, help="Name of the deployment, and of its stack.")]
 Environments = Annotated[
     list[Path] | None,
     typer.Option(
-        "-e", "--environment", metavar="ENVIRONMENT", help="Environment file; the last one wins. The lab has its own."
+        "-e",
+        "--environment",
+        metavar="ENVIRONMENT",
+        help="Environment file of Heat; the last one wins. The lab has its own.",
     ),
 ]
 Parameters = Annotated[
@@ -56,12 +59,15 @@ Parameters = Annotated[
 ]
 Where = Annotated[
     Target | None,
-    typer.Option("--target", help="local: a container here; lab: `tox -e lab`; cloud: the OpenStack in OS_CLOUD."),
+    typer.Option(
+        "--target",
+        help="local: a container here; lab: the OpenStack of the command lab; cloud: the OpenStack in OS_CLOUD.",
+    ),
 ]
 Cloud = Annotated[
-    str | None, typer.Option("--os-cloud", envvar="OS_CLOUD", help="Cloud of clouds.yaml: means --target cloud.")
+    str | None, typer.Option("--os-cloud", envvar="OS_CLOUD", help="Cloud of clouds.yaml; implies --target cloud.")
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
@@ -76,17 +82,17 @@ def deploy(
     mirror_port: Annotated[int, typer.Option(help="Local target: port of the mirror, 0 for any free one.")] = 443,
     registry_port: Annotated[int, typer.Option(help="Local target: port of the registry, 0 for any.")] = 5000,
     swift: Annotated[
-        bool, typer.Option("--swift", help="Local target: keep images in a real Swift beside it.")
+        bool, typer.Option("--swift", help="Local target: keep the pushed images in a Swift that runs beside it.")
     ] = False,
-    keep_on_failure: Annotated[bool, typer.Option(help="Leave what does not work, to look into it.")] = False,
+    keep_on_failure: Annotated[bool, typer.Option(help="Keep a deployment that failed, to inspect it.")] = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Deploy the registry and the mirror, or bring what is there up to date.
+    """Deploy the registry and the mirror, or update the deployment.
 
-    Without a target it runs here, in a container: nothing but a Docker engine is needed, and as root on Debian or
-    Ubuntu not even that. With one, Heat creates the stack, once the cloud has been asked whether it can have it.
-    Run again with the same parameters it changes nothing; with others, it applies them. Pushed images stay.
+    By default it runs in a container here, which needs a Docker engine, or root on Debian or Ubuntu to install one.
+    On a cloud it runs preflight checks, then Heat creates the stack. Running it again changes nothing; with different
+    parameters it updates the deployment. Pushed images are kept.
     """
     chosen = chosen_target(target, os_cloud, name)
     refuse_other_target(name, chosen)
@@ -123,7 +129,7 @@ def deploy(
 
 @app.command()
 def status(name: Name = DEFAULT_NAME, as_json: Json = False) -> None:
-    """Show where the registry and the mirror are, and how their services do.
+    """Show endpoints, service health and memory use.
 
     Exits with 1 when nothing is deployed or a service is down.
     """
@@ -145,15 +151,15 @@ def doctor(
     os_cloud: Cloud = None,
     name: Name = DEFAULT_NAME,
 ) -> None:
-    """Ask a cloud whether it can have the stack: names, sizes, quotas, and whether Swift takes the credentials."""
+    """Run the preflight checks of a cloud: names, sizes, quotas, and the credentials of the object store."""
     chosen = chosen_target(target or (None if os_cloud else Target.cloud), os_cloud, name)
     if chosen is Target.local:
         raise RegistryStackError(
-            "the local target needs nothing from a cloud: name one with --os-cloud or --target lab"
+            "the local target has no preflight checks: name a cloud with --os-cloud, or use --target lab"
         )
     options = cloud_options(chosen, os_cloud, name, environments=environment or [], parameters=parameter or [])
     raise_on_failure(cloud.doctor(options))
-    out.print("this cloud can have the stack")
+    out.print("preflight passed")
 
 
 @app.command()
@@ -165,10 +171,10 @@ def destroy(
         bool,
         typer.Option("--keep-data", help="Local: keep the cache, the pushed images, the login and the certificates."),
     ] = False,
-    purge: Annotated[bool, typer.Option("--purge", help="Cloud: delete the pushed images in Swift as well.")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Cloud: also delete the pushed images in Swift.")] = False,
     yes: Yes = False,
 ) -> None:
-    """Remove a deployment, after saying what goes and asking."""
+    """Remove a deployment, after listing what is deleted and asking."""
     chosen = chosen_target(target, os_cloud, name)
     refuse_other_target(name, chosen)
     if chosen is Target.local:
@@ -178,8 +184,8 @@ def destroy(
     out.print(f"This deletes the stack {name} with its server, addresses and cache, {images}.", markup=False)
     _confirm(yes)
     with progress("destroying", spinner=False) as report:
-        there = cloud.destroy(cloud_options(chosen, os_cloud, name), purge, report)
-    out.print(f"stack {name} is gone" if there else f"there is no stack {name}", markup=False)
+        existed = cloud.destroy(cloud_options(chosen, os_cloud, name), purge, report)
+    out.print(f"deleted stack {name}" if existed else f"no stack {name} exists", markup=False)
 
 
 @app.command("client-config")
@@ -187,9 +193,9 @@ def client_config(
     client: Annotated[str, typer.Argument(help=f"One of {', '.join(CLIENTS)}.")],
     name: Name = DEFAULT_NAME,
 ) -> None:
-    """Print what a client needs to use the mirror and to push: files, and where they go."""
+    """Print how to configure a client to use the mirror and to push: its files, and where they go."""
     if client not in CLIENTS:
-        raise RegistryStackError(f'no configuration is known for "{client}": choose one of {", ".join(CLIENTS)}')
+        raise RegistryStackError(f'unknown client "{client}": choose one of {", ".join(CLIENTS)}')
     out.print(client_configuration(client, current(name)), markup=False, end="")
 
 
@@ -198,10 +204,10 @@ def demo(
     rate: Annotated[float, typer.Option(help="Rate of the link to the upstream, in Mbit/s.")] = 40.0,
     as_json: Json = False,
 ) -> None:
-    """Walk through it on real Docker hosts, and print a table of times.
+    """Pull and push with two Docker hosts, and print a table of times.
 
-    Two fresh Docker hosts pull the same image of a few hundred MB through the mirror, the first over a limited link
-    to the upstream; then one pushes it to the registry and the other pulls that. Everything is removed afterwards.
+    Two fresh Docker hosts pull the same image of a few hundred MB through the mirror, whose link to the upstream is
+    limited; then one pushes it to the registry and the other pulls it from there. Everything is removed afterwards.
     """
     from registry_stack.commands.demo import run_demo
 
@@ -214,7 +220,7 @@ def demo(
 
 
 def main() -> None:
-    """`python -m registry_stack`."""
+    """The console script."""
     report_errors(app)
 
 
@@ -240,14 +246,14 @@ def _confirm(yes: bool) -> None:
 
 
 def _agree(yes: bool, consequence: str = "") -> bool:
-    """Say what is about to happen, and ask, unless that was answered beforehand."""
+    """Print the consequence and ask for confirmation, unless --yes was given."""
     if consequence:
         err.print(consequence, markup=False)
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise RegistryStackError("nobody is there to be asked: add --yes to go on")
-    return typer.confirm("Go on?")
+        raise RegistryStackError("confirmation needs a terminal: add --yes to continue")
+    return typer.confirm("Continue?")
 
 
 def _print_deployment(deployment: Deployment) -> None:
@@ -274,5 +280,5 @@ def _print_services(found: Status) -> None:
     for service in found.services:
         table.add_row(service.unit, service.state, f"{service.memory_mib:.1f} MiB" if service.memory_mib else "")
     if found.memory_mib:
-        table.add_row("together", "", f"{found.memory_mib:.1f} MiB")
+        table.add_row("total", "", f"{found.memory_mib:.1f} MiB")
     out.print(table)

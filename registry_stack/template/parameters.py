@@ -1,4 +1,4 @@
-"""From what the user gave to the value of every parameter, typed and checked as Heat does it."""
+"""Resolves the value of every parameter from the user's input, typed and checked as in Heat."""
 
 import json
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ def resolve_parameters(
 ) -> dict[str, Any]:
     """The value of every parameter of the template, by name.
 
-    Taken from, first wins: `parameters` (and `-P`), `parameter_defaults`, `fallback` (what a target fills in
-    for the user), the template's default. A null counts as not given, as in Heat.
-    Raises RegistryStackError, one line: unknown parameters, missing ones (all at once), a value that breaks its
-    type or a constraint. A hidden parameter's value is never in the message.
+    The first source that has a value wins: `parameters` (and `-P`), `parameter_defaults`, `fallback` (the target's own
+    values), the template's default. As in Heat, null is no value.
+    Raises RegistryStackError with one line: all unknown parameters, all missing ones, or a value that breaks its type
+    or a constraint. The message never contains a hidden parameter's value.
     """
     _refuse_unknown(template, environment)
     given = _given(template, environment, fallback or {})
@@ -30,15 +30,15 @@ def resolve_parameters(
 
 
 def check_default(parameter: Parameter) -> None:
-    """Raise RegistryStackError when a parameter's own default breaks its type or constraints; fine without one."""
+    """Raise RegistryStackError when a parameter has a default that breaks its type or constraints."""
     if not parameter.required:
         _value(parameter, SourcedValue(parameter.default, "the template"))
 
 
 def _given(template: Template, environment: Environment, fallback: Mapping[str, Any]) -> dict[str, SourcedValue]:
-    """Every value there is, by name, weakest source first."""
+    """Every given value by name; later sources win."""
     defaults = {name: SourcedValue(item.default, "the template") for name, item in template.parameters.items()}
-    filled = {name: SourcedValue(value, "the target's own value") for name, value in fallback.items()}
+    filled = {name: SourcedValue(value, "a default of the target") for name, value in fallback.items()}
     found: dict[str, SourcedValue] = {}
     for source in (defaults, filled, environment.defaults, environment.parameters):
         found |= {name: given for name, given in source.items() if given.value is not None}
@@ -46,7 +46,7 @@ def _given(template: Template, environment: Environment, fallback: Mapping[str, 
 
 
 def _refuse_unknown(template: Template, environment: Environment) -> None:
-    """As Heat: only `parameters` must be known; `parameter_defaults` may be meant for other templates."""
+    """As in Heat, only `parameters` must be known; `parameter_defaults` may be meant for other templates."""
     problems = [
         f'unknown parameter "{name}" ({given.source}){suggestion(name, template.parameters)}'
         for name, given in environment.parameters.items()
@@ -80,6 +80,6 @@ def _value(parameter: Parameter, given: SourcedValue) -> Any:
 
 
 def _shown(value: Any) -> str:
-    """One line, quoted, and not endless."""
+    """Quoted, on one line, and truncated."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"

@@ -1,4 +1,4 @@
-"""A Heat Orchestration Template: its parameters, groups and sections, nothing evaluated yet."""
+"""A Heat Orchestration Template, loaded and not yet evaluated."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +41,7 @@ class Parameter:
 
     @property
     def required(self) -> bool:
-        """Whether somebody must give a value: it has no default (a null default is none, as in Heat)."""
+        """Whether the user must give a value: it has no default (as in Heat, a null default is none)."""
         return self.default is None
 
 
@@ -56,7 +56,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Template:
-    """A loaded template; the sections hold their YAML as it stands."""
+    """A loaded template; the sections are plain YAML."""
 
     path: Path
     parameters: dict[str, Parameter]
@@ -66,7 +66,6 @@ class Template:
     outputs: dict[str, Any] = field(default_factory=dict)
 
     def resources_of(self, resource_type: str) -> dict[str, dict[str, Any]]:
-        """The resources of one type, by name."""
         return {name: body for name, body in self.resources.items() if body.get("type") == resource_type}
 
 

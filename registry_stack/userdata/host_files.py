@@ -22,7 +22,7 @@ _GZIP = frozenset({"gz+b64", "gz+base64", "gzip+b64", "gzip+base64"})
 
 @dataclass(frozen=True)
 class HostFile:
-    """One entry of `write_files`: what the loader puts on the host."""
+    """A file that the loader writes on the host: one entry of `write_files`."""
 
     path: str
     content: bytes
@@ -32,9 +32,9 @@ class HostFile:
 
 
 def host_files(user_data: str) -> dict[str, HostFile]:
-    """The files of `write_files` by path, in order, their content decoded, with those that the bundle writes.
+    """The files of `write_files` by path, decoded, and those that the bundle writes.
 
-    Raises RegistryStackError when the text is no cloud-config or an entry is not one a loader would write.
+    Raises RegistryStackError for a text that is no cloud-config, and for an entry that a loader would not write.
     """
     files: dict[str, HostFile] = {}
     for entry in cloud_config(user_data).get("write_files") or []:
@@ -60,7 +60,7 @@ def units(user_data: str) -> dict[str, HostFile]:
 
 
 def cloud_config(user_data: str) -> dict[str, Any]:
-    """The user-data as a mapping; raises RegistryStackError when no loader would take it for a cloud-config."""
+    """The user-data as a mapping; raises RegistryStackError when no loader would recognise a cloud-config."""
     if not user_data.startswith("#cloud-config\n"):
         raise RegistryStackError('user-data: the first line must be "#cloud-config"')
     document = parse_yaml(user_data, "user-data")

@@ -15,7 +15,7 @@ _REPLACE = ("str_replace", "str_replace_strict", "str_replace_vstrict")
 
 
 def render_user_data(template: Template, values: Mapping[str, Any], references: References) -> str:
-    """The user-data of the template's one server, rendered by the mapping in the template itself.
+    """The user-data of the template's only server, rendered by the template's own mapping.
 
     Raises RegistryStackError when a function fails, a placeholder has no param, or the text is too long for Nova.
     """
@@ -31,14 +31,14 @@ def render_user_data(template: Template, values: Mapping[str, Any], references: 
 
 
 def placeholder_value(template: Template, values: Mapping[str, Any], references: References, placeholder: str) -> Any:
-    """What the template's own mapping puts in the place of one placeholder, its quotes included."""
+    """The value that the template's own mapping gives one placeholder, with its quotes."""
     name, snippet = _user_data(template)
     where = f"resources.{name}.properties.user_data.{placeholder}"
     return Scope(template, values, references).evaluate(_replacement(snippet)["params"][placeholder], where)
 
 
 def source_text(template: Template) -> str:
-    """The user-data before anything is filled in: what the `template:` of its str_replace is."""
+    """The user-data before any value is inserted: the `template:` of its str_replace."""
     name, snippet = _user_data(template)
     where = f"resources.{name}.properties.user_data"
     arguments = _replacement(snippet)
@@ -47,17 +47,17 @@ def source_text(template: Template) -> str:
 
 
 def base64_length(text: str) -> int:
-    """The length Nova counts."""
+    """The length that Nova counts."""
     return 4 * -(-len(text.encode()) // 3)
 
 
 def check_size(text: str) -> None:
-    """Raise RegistryStackError when Nova would refuse the user-data for its length."""
+    """Raise RegistryStackError when the user-data is too long for Nova."""
     length = base64_length(text)
     if length > NOVA_LIMIT:
         excess = len(text.encode()) - NOVA_LIMIT // 4 * 3
         raise RegistryStackError(
-            f"the user-data is {length} base64 characters long, Nova takes {NOVA_LIMIT}: shorten it by {excess} bytes"
+            f"the user-data has {length} base64 characters, Nova takes {NOVA_LIMIT}: shorten it by {excess} bytes"
         )
 
 
@@ -80,14 +80,14 @@ def _user_data(template: Template) -> tuple[str, Any]:
 
 
 def _replacement(snippet: Any) -> Any:
-    """The arguments of the outermost str_replace, if that is what the snippet is."""
+    """The arguments of the snippet, if it is a str_replace."""
     if isinstance(snippet, dict) and len(snippet) == 1 and next(iter(snippet)) in _REPLACE:
         return next(iter(snippet.values()))
     return None
 
 
 def _refuse_unfilled(scope: Scope, snippet: Any, where: str) -> None:
-    """Looks at the source, not at the result: a user's value may look like a placeholder."""
+    """Check the source, not the result, since a user's value may look like a placeholder."""
     arguments = _replacement(snippet)
     if not isinstance(arguments, dict) or not isinstance(arguments.get("params"), dict):
         return

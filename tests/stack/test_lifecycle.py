@@ -25,7 +25,7 @@ def test_replacing_the_server_is_said_beforehand(deployed: StackUnderTest, pushe
     """Asked, and nobody answers: nothing is changed."""
     server = deployed.server
     done = deployed.deploy("-P", USER)
-    assert (done.code, done.error) == (1, "error: nobody is there to be asked: add --yes to go on")
+    assert (done.code, done.error) == (1, "error: confirmation needs a terminal: add --yes to continue")
     assert "registry_username: docker -> another" in done.err
     assert "This replaces the server (registry_username). The cache on its disk is lost" in done.err
     assert deployed.server == server

@@ -109,7 +109,7 @@ def test_cloud_missing_from_clouds_yaml_is_named(registry_stack: Command) -> Non
 def test_lab_target_needs_a_running_lab(registry_stack: Command) -> None:
     result = registry_stack("deploy", "--target", "lab", "-e", "heat/env.example.yaml")
     assert result.code == 1
-    assert result.stderr.strip() == "error: the lab is not up: run `tox -e lab -- up`"
+    assert result.stderr.strip() == "error: the lab is not running: run `tox -e lab -- up`"
 
 
 def test_unreachable_docker_host_is_named(registry_stack: Command) -> None:
@@ -146,7 +146,7 @@ def test_destroy_refuses_a_deployment_on_another_target(
     result = registry_stack("destroy", "--yes")
     assert result.code == 1
     assert result.stderr.strip() == (
-        'error: "docker_registry" is deployed on the target local: go on with --target local, or use another --name'
+        'error: "docker_registry" is deployed on the target local: use --target local or another --name'
     )
     assert (folder / "deployment.json").exists()
 
@@ -155,7 +155,7 @@ def test_unknown_client_lists_the_known_ones(registry_stack: Command) -> None:
     result = registry_stack("client-config", "rkt")
     assert result.code == 1
     assert result.stderr.strip() == (
-        'error: no configuration is known for "rkt": choose one of docker, containerd, podman, buildkit, k3s'
+        'error: unknown client "rkt": choose one of docker, containerd, podman, buildkit, k3s'
     )
 
 

@@ -23,7 +23,7 @@ def test_another_target_of_the_same_name_is_refused() -> None:
     State("one").save(LOCAL)
     refuse_other_target("one", Target.local)
     refuse_other_target("two", Target.cloud)
-    with pytest.raises(RegistryStackError, match="is deployed on the target local: go on with --target local, or use"):
+    with pytest.raises(RegistryStackError, match="is deployed on the target local: use --target local or"):
         refuse_other_target("one", Target.cloud)
 
 

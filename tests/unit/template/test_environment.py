@@ -71,7 +71,7 @@ def test_dates_and_numbers_stay_what_heat_makes_of_them(tmp_path: Path) -> None:
             "parameters:\n\ta: 1\n",
             "{path}:2:1: not valid YAML: found character '\\t' that cannot start any token",
         ),
-        ("parameters:\n  a: 1\n  a: 2\n", '{path}:3:3: not valid YAML: the key "a" stands twice'),
+        ("parameters:\n  a: 1\n  a: 2\n", '{path}:3:3: not valid YAML: duplicate key "a"'),
         ("a password: 1\n- b", "{path}:2:1: not valid YAML: expected <block end>, but found '-'"),
         ("- a", '{path}: an environment file is a mapping with "parameters:" in it, not a list'),
         ("hello", '{path}: an environment file is a mapping with "parameters:" in it, not a str'),
@@ -124,8 +124,8 @@ def test_options_split_as_heatclient_does(options: list[str], expected: dict[str
         (["a=1", "s3cret"], "-P number 2 is not name=value"),
         (
             ["os_password=a;s3cret"],
-            '-P: a part after a semicolon is not name=value; a ";" in a single -P divides parameters:'
-            " give such a value in an environment file",
+            '-P: a part after a semicolon is not name=value; a ";" in a single -P separates parameters:'
+            " put such a value in an environment file",
         ),
     ],
 )

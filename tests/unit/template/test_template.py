@@ -41,7 +41,7 @@ def test_reads_parameters_and_groups(make_template: MakeTemplate) -> None:
     ("text", "message"),
     [
         ("- a", "{path}: a template is a mapping, this is a list"),
-        ("a: {b: 1, b: 2}", '{path}:1:11: not valid YAML: the key "b" stands twice'),
+        ("a: {b: 1, b: 2}", '{path}:1:11: not valid YAML: duplicate key "b"'),
         ("a: b: c", "{path}:1:5: not valid YAML: mapping values are not allowed here"),
         ("a: \x01", "{path}:1:4: not valid YAML: special characters are not allowed"),
         (

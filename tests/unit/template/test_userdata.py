@@ -106,14 +106,14 @@ def test_size_limit() -> None:
     check_size("x" * 49_149)
     with pytest.raises(RegistryStackError) as error:
         check_size("ü" * 24_580)
-    message = "the user-data is 65548 base64 characters long, Nova takes 65535: shorten it by 11 bytes"
+    message = "the user-data has 65548 base64 characters, Nova takes 65535: shorten it by 11 bytes"
     assert str(error.value) == message
     assert base64_length("x" * (49_160 - 11)) <= NOVA_LIMIT < base64_length("x" * (49_160 - 10))
 
 
 def test_too_long_is_refused_when_rendering(make_template: MakeTemplate) -> None:
     template = make_template(BODY, config=CONFIG + "#" * 50_000)
-    with pytest.raises(RegistryStackError, match=r"^the user-data is 67"):
+    with pytest.raises(RegistryStackError, match=r"^the user-data has 67"):
         render_user_data(template, {"a": "1"}, REFERENCES)
 
 
