@@ -19,8 +19,6 @@ from registry_stack.errors import RegistryStackError
 from registry_stack.lab import settings as lab_settings
 from registry_stack.product import command_line
 from registry_stack.targets.choice import Target, chosen_target, cloud_options, refuse_other_target
-from registry_stack.targets.cloud import target as cloud
-from registry_stack.targets.cloud.preflight import raise_on_failure
 from registry_stack.targets.local import target as local
 from registry_stack.targets.local.options import LocalOptions
 from registry_stack.template.environment import read_environment
@@ -108,6 +106,8 @@ def deploy(
         with progress("deploying") as report:
             deployment = local.deploy(local_options, read_environment(environment or [], parameter or []), report)
     else:
+        from registry_stack.targets.cloud import target as cloud
+
         options = cloud_options(
             chosen,
             os_cloud,
@@ -152,6 +152,9 @@ def doctor(
     name: Name = DEFAULT_NAME,
 ) -> None:
     """Run the preflight checks of a cloud: names, sizes, quotas, and the credentials of the object store."""
+    from registry_stack.targets.cloud import target as cloud
+    from registry_stack.targets.cloud.preflight import raise_on_failure
+
     chosen = chosen_target(target or (None if os_cloud else Target.cloud), os_cloud, name)
     if chosen is Target.local:
         raise RegistryStackError(
@@ -180,6 +183,8 @@ def destroy(
     if chosen is Target.local:
         _destroy_local(name, keep_data, yes)
         return
+    from registry_stack.targets.cloud import target as cloud
+
     images = "and the pushed images in Swift" if purge else "but not the pushed images in Swift"
     out.print(f"This deletes the stack {name} with its server, addresses and cache, {images}.", markup=False)
     _confirm(yes)

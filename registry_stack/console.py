@@ -6,10 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
-from docker.errors import DockerException
-from heatclient.exc import BaseException as HeatException
-from keystoneauth1.exceptions import ClientException
-from openstack.exceptions import SDKException
 from rich.console import Console
 from rich.markup import escape
 
@@ -19,14 +15,12 @@ from registry_stack.progress import ProgressCallback
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-# The errors that a user, or a service that a command needs, can cause; each with the words that introduce it.
-_EXPECTED: dict[type[Exception], str] = {
-    RegistryStackError: "",
-    DockerException: "Docker error: ",
-    ClientException: "OpenStack error: ",
-    SDKException: "OpenStack error: ",
-    HeatException: "Heat error: ",
-    OSError: "",
+# By the package that defines an exception: importing all of them would take longer than most commands.
+_SERVICES = {
+    "docker": "Docker error: ",
+    "heatclient": "Heat error: ",
+    "keystoneauth1": "OpenStack error: ",
+    "openstack": "OpenStack error: ",
 }
 
 
@@ -64,16 +58,28 @@ def report_errors(commands: typer.Typer) -> None:
     """Run a command; an expected error becomes one line and exit code 1, Ctrl-C exit code 130."""
     try:
         commands(standalone_mode=True)
-    except tuple(_EXPECTED) as error:
-        fail(next(words for kind, words in _EXPECTED.items() if isinstance(error, kind)) + str(error))
-        _print_notes(error)
-        sys.exit(1)
     except SystemExit as left:
         # Typer turns Ctrl-C into this.
         if left.code == 130:
             fail("interrupted")
             _print_notes(left)
         raise
+    except Exception as error:
+        introduction = _introduction(error)
+        if introduction is None:
+            raise
+        fail(introduction + str(error))
+        _print_notes(error)
+        sys.exit(1)
+
+
+def _introduction(error: Exception) -> str | None:
+    """The words before an error that a user, or a service that a command needs, can cause; None for another one."""
+    packages = [kind.__module__.partition(".")[0] for kind in type(error).__mro__]
+    for package in packages:
+        if package in _SERVICES:
+            return _SERVICES[package]
+    return "" if isinstance(error, RegistryStackError | OSError) else None
 
 
 def _print_notes(error: BaseException | None) -> None:

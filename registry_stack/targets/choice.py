@@ -11,7 +11,7 @@ from registry_stack.errors import RegistryStackError
 from registry_stack.lab import settings as lab
 from registry_stack.lab.credentials import CLOUDS, ENVIRONMENT
 from registry_stack.product import command_line
-from registry_stack.targets.cloud.target import CloudOptions
+from registry_stack.targets.cloud.options import CloudOptions
 
 
 class Target(StrEnum):

@@ -11,7 +11,7 @@ import pytest
 from registry_stack.deployment import Deployment, State
 from registry_stack.errors import RegistryStackError
 from registry_stack.targets.cloud import certificate, target
-from registry_stack.targets.cloud.target import CloudOptions
+from registry_stack.targets.cloud.options import CloudOptions
 
 NAME = "one"
 KNOWN = Deployment(

@@ -1,19 +1,19 @@
 """The cloud target: preflight, create or update the stack, and remember how to reach it."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from openstack.connection import Connection
 
-from registry_stack.deployment import DEFAULT_NAME, Deployment, State, parse_upstreams
+from registry_stack.deployment import Deployment, State, parse_upstreams
 from registry_stack.errors import RegistryStackError, StackFailedError
 from registry_stack.product import TEMPLATE
 from registry_stack.progress import ProgressCallback, no_progress
 from registry_stack.targets.cloud.certificate import certificate_warning
 from registry_stack.targets.cloud.connection import connect, heat
 from registry_stack.targets.cloud.console import add_console
+from registry_stack.targets.cloud.options import CloudOptions
 from registry_stack.targets.cloud.preflight import preflight, raise_on_failure
 from registry_stack.targets.cloud.purge import purge_images
 from registry_stack.targets.cloud.stack import MARGIN_S, Request, Stack
@@ -24,22 +24,6 @@ from registry_stack.template.template import load_template
 
 # The resource that a server signals to; replacing it replaces the server.
 _HANDLE = "ready_handle"
-Ask = Callable[[str], bool]
-
-
-@dataclass(frozen=True)
-class CloudOptions:
-    """Which cloud, which stack, with which parameters. `target` is remembered with the deployment."""
-
-    cloud: str | None = None
-    clouds_file: Path | None = None
-    name: str = DEFAULT_NAME
-    target: str = "cloud"
-    environments: Sequence[Path] = ()
-    parameters: Sequence[str] = ()
-    keep_on_failure: bool = False
-    # Called with the side effect of an update; returns whether to continue.
-    ask: Ask = field(default=lambda _consequence: True)
 
 
 @dataclass(frozen=True)
