@@ -1,6 +1,7 @@
 """A Heat Orchestration Template, loaded and not yet evaluated."""
 
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,9 @@ class Template:
         return {name: body for name, body in self.resources.items() if body.get("type") == resource_type}
 
 
+@cache
 def load_template(path: Path) -> Template:
-    """Read and check a template's shape.
+    """Read a template, once, and check its shape.
 
     Raises RegistryStackError naming file and place: not found, not YAML, a duplicate key, an unknown section, another
     version of HOT, or a malformed parameter.

@@ -5,7 +5,7 @@ import sys
 import pytest
 import typer
 from docker.errors import APIError, DockerException
-from heatclient.exc import HTTPForbidden
+from heatclient.exc import CommandError
 from keystoneauth1.exceptions import ConnectFailure
 from openstack.exceptions import SDKException
 
@@ -35,7 +35,7 @@ def no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
         (StackFailedError("CREATE_FAILED"), "error: CREATE_FAILED"),
         (DockerException("broken"), "error: Docker error: broken"),
         (APIError("broken"), "error: Docker error: broken"),
-        (HTTPForbidden("not yours"), "error: Heat error: ERROR: not yours"),
+        (CommandError("not yours"), "error: Heat error: not yours"),
         (ConnectFailure("refused"), "error: OpenStack error: refused"),
         (SDKException("broken"), "error: OpenStack error: broken"),
         (OSError("disk full"), "error: disk full"),
