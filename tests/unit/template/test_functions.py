@@ -1,4 +1,4 @@
-"""The evaluator against Heat's own parser and functions, and its messages."""
+"""The evaluator compared with Heat's own parser and functions, and its messages."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ from registry_stack.template.functions import (
 )
 from registry_stack.template.template import Parameter, Template
 from tests.unit.template.conftest import MakeTemplate
-from tests.unit.template.heat_reference import ERRORS, PROJECT, STACK, Oracle
+from tests.unit.template.heat_reference import ERRORS, PROJECT, STACK, HeatReference
 from tests.unit.template.repository import Product
 
 PARAMETERS: dict[str, dict[str, Any]] = {
@@ -70,7 +70,7 @@ def scope(conditions: dict[str, Any] | None = None) -> Scope:
 
 
 def functions(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """One level of functions, lists and maps around what is there already."""
+    """One more level of functions, lists and maps."""
     params = st.dictionaries(st.sampled_from(["a", "@A@", "w", "'"]), inner, max_size=3)
     replace = st.fixed_dictionaries({"template": inner, "params": params})
     condition = st.sampled_from([*CONDITIONS, "unknown", True, False, None]) | conditions()
@@ -111,7 +111,7 @@ def references() -> st.SearchStrategy[Any]:
 
 
 def texts(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Functions that succeed: text out of text, the way a template uses them."""
+    """Functions that succeed, from text to text, as a template uses them."""
     params = st.dictionaries(st.sampled_from(["a", "@A@", "w", "'"]), inner, max_size=3)
     arms = st.tuples(st.sampled_from([*CONDITIONS, True, False]), inner, inner)
     return st.one_of(
@@ -136,9 +136,9 @@ def outcome(evaluate: Any, snippet: Any) -> Any:
 
 @settings(max_examples=400)
 @given(snippet=SNIPPETS)
-def test_evaluates_as_heat(snippet: Any) -> None:
+def test_functions_evaluate_as_in_heat(snippet: Any) -> None:
     ours = outcome(lambda s: scope().evaluate(s, "x"), snippet)
-    assert ours == outcome(Oracle(DOCUMENT, references=REFERENCES).evaluate, snippet)
+    assert ours == outcome(HeatReference(DOCUMENT, references=REFERENCES).evaluate, snippet)
 
 
 @settings(max_examples=200)
@@ -150,16 +150,16 @@ def test_evaluates_as_heat(snippet: Any) -> None:
         max_leaves=8,
     )
 )
-def test_evaluates_text_as_heat(snippet: Any) -> None:
+def test_text_functions_evaluate_as_in_heat(snippet: Any) -> None:
     ours = scope().evaluate(snippet, "x")
     assert isinstance(ours, str)
-    assert ours == Oracle(DOCUMENT, references=REFERENCES).evaluate(snippet)
+    assert ours == HeatReference(DOCUMENT, references=REFERENCES).evaluate(snippet)
 
 
 @pytest.mark.parametrize("name", CONDITIONS)
-def test_conditions_are_heats(name: str) -> None:
+def test_conditions_evaluate_as_in_heat(name: str) -> None:
     ours = scope().condition(name, "x")
-    assert ours == Oracle(DOCUMENT).evaluate({"if": [name, True, False]})
+    assert ours == HeatReference(DOCUMENT).evaluate({"if": [name, True, False]})
 
 
 def test_every_function_of_heat_is_evaluated_or_refused() -> None:
@@ -247,7 +247,7 @@ def test_messages(snippet: Any, message: str) -> None:
         ({"get_param": "word"}, "t.yaml: conditions.loop: must be true or false, not a str"),
     ],
 )
-def test_bad_conditions(definition: Any, message: str) -> None:
+def test_messages_of_conditions(definition: Any, message: str) -> None:
     with pytest.raises(RegistryStackError) as error:
         scope(conditions={"loop": definition}).condition("loop", "x")
     assert str(error.value) == message
@@ -257,6 +257,6 @@ def test_only_the_branch_taken_is_evaluated() -> None:
     assert scope().evaluate({"if": ["zero", "yes", {"get_resource": "absent"}]}, "x") == "yes"
 
 
-def test_get_file_is_relative_to_the_template_and_keeps_its_bytes(make_template: MakeTemplate) -> None:
+def test_get_file_is_relative_to_the_template_and_byte_exact(make_template: MakeTemplate) -> None:
     template = make_template("", other="a\r\n\tb ü\n")
     assert Scope(template, {}, {}).evaluate({"get_file": "other.yaml"}, "x") == "a\n\tb ü\n".replace("\n\t", "\r\n\t")

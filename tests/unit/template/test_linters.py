@@ -1,4 +1,4 @@
-"""The outside checkers and Heat's validation do complain when there is something to complain about."""
+"""The external linters and Heat's validation detect errors."""
 
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ def test_yamllint(tmp_path: Path) -> None:
         ({}, "  generated:", "  cidr: {type: OS::Heat::None}\n  generated:", "Duplicate names"),
     ],
 )
-def test_heats_validation_sees(tmp_path: Path, values: dict[str, Any], old: str, new: str, complaint: str) -> None:
+def test_heats_validation_detects(tmp_path: Path, values: dict[str, Any], old: str, new: str, complaint: str) -> None:
     text = """heat_template_version: 2018-08-31
 parameter_groups: [{label: a, parameters: [cidr]}]
 parameters:

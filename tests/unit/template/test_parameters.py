@@ -1,4 +1,4 @@
-"""From what the user gave to typed values: like Heat's parameters, and every message."""
+"""Resolving parameters, compared with Heat, and every message."""
 
 from typing import Any
 
@@ -95,7 +95,7 @@ def test_precedence(make_template: MakeTemplate) -> None:
     ]
 
 
-def test_unknown_defaults_are_for_other_templates(make_template: MakeTemplate) -> None:
+def test_unknown_parameter_defaults_are_ignored(make_template: MakeTemplate) -> None:
     given = Environment(environment(**GIVEN).parameters, {"else": SourcedValue(1, "e")})
     assert "else" not in resolve_parameters(make_template(BODY), given)
 
@@ -170,19 +170,21 @@ def test_hidden_values_are_not_shown(make_template: MakeTemplate, given: dict[st
         ),
     ],
 )
-def test_missing(make_template: MakeTemplate, files: tuple[str, ...], given: dict[str, Any], message: str) -> None:
+def test_missing_parameters_are_listed(
+    make_template: MakeTemplate, files: tuple[str, ...], given: dict[str, Any], message: str
+) -> None:
     with pytest.raises(RegistryStackError) as error:
         resolve_parameters(make_template(BODY), environment(*files, **given))
     assert str(error.value) == message
 
 
-def test_the_file_is_named(make_template: MakeTemplate) -> None:
+def test_message_names_the_file(make_template: MakeTemplate) -> None:
     with pytest.raises(RegistryStackError) as error:
         resolve_parameters(make_template(BODY), environment("e.yaml", **{**GIVEN, "size": "x"}))
     assert str(error.value) == 'parameter "size" (e.yaml): "x" is not a number'
 
 
-def test_a_bad_default_is_told() -> None:
+def test_invalid_default_is_reported() -> None:
     parameter = Parameter("p", "number", 5, constraints=(Constraint("range", {"max": 4}),))
     with pytest.raises(RegistryStackError) as error:
         check_default(parameter)
@@ -240,7 +242,9 @@ def heats_value(kind: str, constraint: dict[str, Any] | None, given: Any) -> Any
 
 @pytest.mark.parametrize(("kind", "constraint"), CASES)
 @given(data=st.data())
-def test_typed_and_checked_as_heat(kind: str, constraint: dict[str, Any] | None, data: st.DataObject) -> None:
+def test_types_and_constraints_are_checked_as_in_heat(
+    kind: str, constraint: dict[str, Any] | None, data: st.DataObject
+) -> None:
     value = data.draw(GIVENS[kind])
     try:
         ours = coerce(kind, value)

@@ -1,4 +1,4 @@
-"""str_replace and list_join against Heat's own classes, and Heat's documented cases."""
+"""str_replace and list_join compared with Heat's own classes, and the cases of Heat's documentation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -36,13 +36,13 @@ def assert_same(heat_class: Any, ours: Callable[[Any], Any], args: Any) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @given(template=TEXT | SCALARS, params=st.dictionaries(TEXT, SCALARS, max_size=5) | SCALARS)
 @example(template="aab", params={"a": "b", "aa": "a", "b": "a"})
-def test_replace_is_heats(kind: str, template: Any, params: Any) -> None:
+def test_replace_equals_heats(kind: str, template: Any, params: Any) -> None:
     assert_same(*KINDS[kind], {"template": template, "params": params})
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(params=st.dictionaries(TEXT.filter(bool), SCALARS, min_size=1, max_size=5), data=st.data())
-def test_replace_is_heats_when_every_key_is_there(kind: str, params: dict[str, Any], data: st.DataObject) -> None:
+def test_replace_of_present_keys_equals_heats(kind: str, params: dict[str, Any], data: st.DataObject) -> None:
     pieces = data.draw(st.permutations([*params, *params, "b"]))
     assert_same(*KINDS[kind], {"template": "".join(pieces), "params": params})
 
@@ -50,7 +50,7 @@ def test_replace_is_heats_when_every_key_is_there(kind: str, params: dict[str, A
 @given(st.tuples(SCALARS, st.lists(SCALARS, max_size=4)).map(list) | SCALARS)
 @example([",", ["a", None]])
 @example([",", ["a", 1]])
-def test_list_join_is_heats(args: Any) -> None:
+def test_list_join_equals_heats(args: Any) -> None:
     assert_same(heat.JoinMultiple, list_join, args)
 
 

@@ -1,4 +1,4 @@
-"""Loading a template: what is read, and every message."""
+"""Loading a template, and every message."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Rendering, decoding and outputs on small templates, and every message."""
+"""Rendering and decoding on small templates, and every message."""
 
 import base64
 
@@ -56,7 +56,7 @@ def template(make_template: MakeTemplate) -> Template:
     return make_template(BODY, config=CONFIG)
 
 
-def test_renders_by_the_templates_own_mapping(template: Template) -> None:
+def test_rendering_uses_the_templates_own_mapping(template: Template) -> None:
     text = render_user_data(template, {"a": "@@B@@"}, REFERENCES)
     assert text == CONFIG.replace("@@B@@", "127.0.0.1").replace("@@A@@", "'@@B@@'").replace("@@C@@", "aGVsbG8=")
     assert source_text(template) == CONFIG
@@ -74,7 +74,7 @@ def test_host_files(template: Template) -> None:
     assert list(units(text)) == ["/etc/systemd/system/a.service"]
 
 
-def test_a_placeholder_without_param_is_named(make_template: MakeTemplate) -> None:
+def test_placeholder_without_param_is_reported(make_template: MakeTemplate) -> None:
     template = make_template(BODY, config=CONFIG + "# @@Z@@ @@Y@@\n")
     with pytest.raises(RegistryStackError) as error:
         render_user_data(template, {"a": "1"}, REFERENCES)
@@ -82,7 +82,7 @@ def test_a_placeholder_without_param_is_named(make_template: MakeTemplate) -> No
     assert str(error.value) == f"{where}: no param for @@Y@@, @@Z@@"
 
 
-def test_a_param_without_placeholder_is_named(make_template: MakeTemplate) -> None:
+def test_param_without_placeholder_is_reported(make_template: MakeTemplate) -> None:
     template = make_template(BODY, config=CONFIG.replace("A=@@A@@", "A="))
     with pytest.raises(RegistryStackError) as error:
         render_user_data(template, {"a": "1"}, REFERENCES)
@@ -90,7 +90,7 @@ def test_a_param_without_placeholder_is_named(make_template: MakeTemplate) -> No
     assert str(error.value) == f"{where}: the following params were not found in the template: @@A@@"
 
 
-def test_needs_one_server(make_template: MakeTemplate) -> None:
+def test_template_without_server_is_reported(make_template: MakeTemplate) -> None:
     template = make_template("")
     with pytest.raises(RegistryStackError) as error:
         render_user_data(template, {}, {})
@@ -98,7 +98,7 @@ def test_needs_one_server(make_template: MakeTemplate) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 4, 49_151, 49_152])
-def test_length_is_that_of_base64(length: int) -> None:
+def test_length_equals_that_of_base64(length: int) -> None:
     assert base64_length("x" * length) == len(base64.b64encode(b"x" * length))
 
 
@@ -111,7 +111,7 @@ def test_size_limit() -> None:
     assert base64_length("x" * (49_160 - 11)) <= NOVA_LIMIT < base64_length("x" * (49_160 - 10))
 
 
-def test_too_long_is_refused_when_rendering(make_template: MakeTemplate) -> None:
+def test_rendering_refuses_text_that_is_too_long(make_template: MakeTemplate) -> None:
     template = make_template(BODY, config=CONFIG + "#" * 50_000)
     with pytest.raises(RegistryStackError, match=r"^the user-data has 67"):
         render_user_data(template, {"a": "1"}, REFERENCES)
