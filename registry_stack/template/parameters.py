@@ -29,12 +29,6 @@ def resolve_parameters(
     return {name: _value(parameter, given[name]) for name, parameter in template.parameters.items()}
 
 
-def check_default(parameter: Parameter) -> None:
-    """Raise RegistryStackError when a parameter has a default that breaks its type or constraints."""
-    if not parameter.required:
-        _value(parameter, SourcedValue(parameter.default, "the template"))
-
-
 def _given(template: Template, environment: Environment, fallback: Mapping[str, Any]) -> dict[str, SourcedValue]:
     """Every given value by name; later sources win."""
     defaults = {name: SourcedValue(item.default, "the template") for name, item in template.parameters.items()}

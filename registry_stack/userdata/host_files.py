@@ -54,11 +54,6 @@ def bundled(file: HostFile) -> list[HostFile]:
     return [HostFile(path, text.encode(), int(mode, 8), "root:root", "text/plain") for mode, path, text in found]
 
 
-def units(user_data: str) -> dict[str, HostFile]:
-    """The systemd units and drop-ins among the files, by path."""
-    return {path: file for path, file in host_files(user_data).items() if path.startswith(UNIT_DIRECTORY)}
-
-
 def cloud_config(user_data: str) -> dict[str, Any]:
     """The user-data as a mapping; raises RegistryStackError when no loader would recognise a cloud-config."""
     if not user_data.startswith("#cloud-config\n"):

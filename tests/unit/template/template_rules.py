@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from registry_stack.errors import RegistryStackError
+from registry_stack.template.environment import Environment
 from registry_stack.template.functions import References
-from registry_stack.template.parameters import check_default
+from registry_stack.template.parameters import resolve_parameters
 from registry_stack.template.template import Template
 from registry_stack.userdata.build import longest
 from registry_stack.userdata.host_files import host_files
@@ -68,7 +70,8 @@ def defaults_valid(template: Template) -> list[str]:
     violations = []
     for parameter in template.parameters.values():
         try:
-            check_default(parameter)
+            if not parameter.required:
+                resolve_parameters(replace(template, parameters={parameter.name: parameter}), Environment({}, {}))
         except RegistryStackError as error:
             violations.append(str(error))
         custom = {c.definition for c in parameter.constraints if c.kind == "custom_constraint"}

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from registry_stack.errors import RegistryStackError
 from registry_stack.template.constraints import check, coerce
 from registry_stack.template.environment import Environment, SourcedValue
-from registry_stack.template.parameters import check_default, resolve_parameters
-from registry_stack.template.template import Constraint, Parameter
+from registry_stack.template.parameters import resolve_parameters
+from registry_stack.template.template import Constraint
 from tests.unit.template.conftest import MakeTemplate
 
 BODY = """
@@ -182,13 +182,6 @@ def test_message_names_the_file(make_template: MakeTemplate) -> None:
     with pytest.raises(RegistryStackError) as error:
         resolve_parameters(make_template(BODY), environment("e.yaml", **{**GIVEN, "size": "x"}))
     assert str(error.value) == 'parameter "size" (e.yaml): "x" is not a number'
-
-
-def test_invalid_default_is_reported() -> None:
-    parameter = Parameter("p", "number", 5, constraints=(Constraint("range", {"max": 4}),))
-    with pytest.raises(RegistryStackError) as error:
-        check_default(parameter)
-    assert str(error.value) == 'parameter "p" (the template): 5 is out of range (max: 4)'
 
 
 CONSTRAINTS: dict[str, list[dict[str, Any]]] = {

@@ -12,7 +12,7 @@ import pytest
 from registry_stack.errors import RegistryStackError
 from registry_stack.template.template import Template
 from registry_stack.userdata.build import BUILT, ENCODING, bytes_left, is_stale, stripped
-from registry_stack.userdata.host_files import BUNDLE, HostFile, cloud_config, host_files, units
+from registry_stack.userdata.host_files import BUNDLE, HostFile, cloud_config, host_files
 from tests.support.outputs import render_output
 from tests.unit.template import heat_reference, linters, rules, template_rules
 from tests.unit.template.repository import (
@@ -244,7 +244,7 @@ def test_values_that_would_break_the_file_are_refused(product: Product, value: s
 
 
 def test_units_pass_systemd_analyze(product: Product, tmp_path: Path) -> None:
-    assert units(product.rendered())
+    assert rules.units(product.rendered())
     assert linters.systemd_verify(product.files(), tmp_path) == ""
 
 

@@ -7,7 +7,7 @@ import pytest
 from registry_stack.errors import RegistryStackError
 from registry_stack.template.functions import References
 from registry_stack.template.template import Template
-from registry_stack.userdata.host_files import HostFile, host_files, units
+from registry_stack.userdata.host_files import HostFile, host_files
 from registry_stack.userdata.render import (
     NOVA_LIMIT,
     base64_length,
@@ -71,7 +71,6 @@ def test_host_files(template: Template) -> None:
             "/etc/systemd/system/a.service", b"[Unit]\n", 0o644, "root:adm", "text/plain"
         ),
     }
-    assert list(units(text)) == ["/etc/systemd/system/a.service"]
 
 
 def test_placeholder_without_param_is_reported(make_template: MakeTemplate) -> None:
