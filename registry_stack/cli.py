@@ -82,7 +82,9 @@ def deploy(
     swift: Annotated[
         bool, typer.Option("--swift", help="Local target: keep the pushed images in a Swift that runs beside it.")
     ] = False,
-    keep_on_failure: Annotated[bool, typer.Option(help="Keep a deployment that failed, to inspect it.")] = False,
+    keep_on_failure: Annotated[
+        bool, typer.Option("--keep-on-failure", help="Keep a deployment that failed, to inspect it.")
+    ] = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:

@@ -12,10 +12,10 @@ from registry_stack.product import TEMPLATE
 from registry_stack.progress import ProgressCallback, no_progress
 from registry_stack.targets.cloud.certificate import certificate_warning
 from registry_stack.targets.cloud.connection import connect, heat
-from registry_stack.targets.cloud.console import add_console
 from registry_stack.targets.cloud.options import CloudOptions
 from registry_stack.targets.cloud.preflight import preflight, raise_on_failure
 from registry_stack.targets.cloud.purge import purge_images
+from registry_stack.targets.cloud.server_console import add_console
 from registry_stack.targets.cloud.stack import MARGIN_S, Request, Stack
 from registry_stack.targets.cloud.update_plan import changed_parameters, consequence, replacement_reasons, server_tag
 from registry_stack.template.environment import read_environment
