@@ -1,3 +1,3 @@
-"""Deploys the product: brings the product up somewhere, proves it, and measures it."""
+"""A Docker registry and pull-through cache on one VM: deploys it to OpenStack, or into a container here."""
 
 __version__ = "0.1.0"

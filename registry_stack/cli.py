@@ -1,4 +1,4 @@
-"""The commands: `python -m registry_stack …`, and a tox env each."""
+"""The commands: `registry-stack …`, in a checkout `tox -e …`."""
 
 import re
 import sys
@@ -7,25 +7,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from docker.errors import DockerException
-from heatclient.exc import BaseException as HeatException
-from keystoneauth1.exceptions import ClientException
-from openstack.exceptions import SDKException
 from rich.table import Table
 
-from registry_stack.commands.client_config import CLIENTS, client_configuration
+from registry_stack.client_config import CLIENTS, client_configuration
+from registry_stack.commands.lab import app as lab_app
 from registry_stack.commands.status import Status, status_of
-from registry_stack.console import err, fail, out, progress, warn
+from registry_stack.console import err, out, progress, report_errors, warn
 from registry_stack.deployment import DEFAULT_NAME, Deployment, State, current
 from registry_stack.docker.engine import engine
 from registry_stack.errors import RegistryStackError
 from registry_stack.images.archive import cache_path
 from registry_stack.images.cleanup import list_project_images, remove_project_images
 from registry_stack.lab import settings as lab_settings
-from registry_stack.lab.commands import app as lab_app
+from registry_stack.product import command_line
 from registry_stack.targets.choice import Target, chosen_target, cloud_options, refuse_other_target
-from registry_stack.targets.cloud import target as cloud
-from registry_stack.targets.cloud.preflight import raise_on_failure
 from registry_stack.targets.local import target as local
 from registry_stack.targets.local.options import LocalOptions
 from registry_stack.template.environment import read_environment
@@ -34,25 +29,28 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Deploy a Docker registry and pull-through cache, look at it, use it, remove it.",
+    help="Deploy a Docker registry and pull-through cache, on OpenStack or in a container here.",
 )
 app.add_typer(lab_app, name="lab")
 
 
 def _usable(name: str) -> str:
-    """A name that Heat, Docker and the folder of what is remembered all take."""
+    """A name that Heat, Docker and the state folder all accept."""
     if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_.-]*", name):
-        raise typer.BadParameter(f'"{name}" is not a letter, then letters, digits, "_", "." or "-"')
+        raise typer.BadParameter(f'"{name}" is not valid: use a letter, then letters, digits, "_", "." or "-"')
     if name == lab_settings.state().name:
-        raise typer.BadParameter(f'"{name}" is the name of the lab itself')
+        raise typer.BadParameter(f'"{name}" is reserved for the lab itself')
     return name
 
 
-Name = Annotated[str, typer.Option("--name", callback=_usable, help="Name of the deployment, as a stack's name.")]
+Name = Annotated[str, typer.Option("--name", callback=_usable, help="Name of the deployment, and of its stack.")]
 Environments = Annotated[
     list[Path] | None,
     typer.Option(
-        "-e", "--environment", metavar="ENVIRONMENT", help="Environment file; the last one wins. The lab has its own."
+        "-e",
+        "--environment",
+        metavar="ENVIRONMENT",
+        help="Environment file of Heat; the last one wins. The lab has its own.",
     ),
 ]
 Parameters = Annotated[
@@ -61,12 +59,15 @@ Parameters = Annotated[
 ]
 Where = Annotated[
     Target | None,
-    typer.Option("--target", help="local: a container here; lab: `tox -e lab`; cloud: the OpenStack in OS_CLOUD."),
+    typer.Option(
+        "--target",
+        help="local: a container here; lab: the OpenStack of the command lab; cloud: the OpenStack in OS_CLOUD.",
+    ),
 ]
 Cloud = Annotated[
-    str | None, typer.Option("--os-cloud", envvar="OS_CLOUD", help="Cloud of clouds.yaml: means --target cloud.")
+    str | None, typer.Option("--os-cloud", envvar="OS_CLOUD", help="Cloud of clouds.yaml; implies --target cloud.")
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
@@ -81,17 +82,19 @@ def deploy(
     mirror_port: Annotated[int, typer.Option(help="Local target: port of the mirror, 0 for any free one.")] = 443,
     registry_port: Annotated[int, typer.Option(help="Local target: port of the registry, 0 for any.")] = 5000,
     swift: Annotated[
-        bool, typer.Option("--swift", help="Local target: keep images in a real Swift beside it.")
+        bool, typer.Option("--swift", help="Local target: keep the pushed images in a Swift that runs beside it.")
     ] = False,
-    keep_on_failure: Annotated[bool, typer.Option(help="Leave what does not work, to look into it.")] = False,
+    keep_on_failure: Annotated[
+        bool, typer.Option("--keep-on-failure", help="Keep a deployment that failed, to inspect it.")
+    ] = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Deploy the registry and the mirror, or bring what is there up to date.
+    """Deploy the registry and the mirror, or update the deployment.
 
-    Without a target it runs here, in a container: nothing but a Docker engine is needed, and as root on Debian or
-    Ubuntu not even that. With one, Heat creates the stack, once the cloud has been asked whether it can have it.
-    Run again with the same parameters it changes nothing; with others, it applies them. Pushed images stay.
+    By default it runs in a container here, which needs a Docker engine, or root on Debian or Ubuntu to install one.
+    On a cloud it runs preflight checks, then Heat creates the stack. Running it again changes nothing; with different
+    parameters it updates the deployment. Pushed images are kept.
     """
     chosen = chosen_target(target, os_cloud, name)
     refuse_other_target(name, chosen)
@@ -107,6 +110,8 @@ def deploy(
         with progress("deploying") as report:
             deployment = local.deploy(local_options, read_environment(environment or [], parameter or []), report)
     else:
+        from registry_stack.targets.cloud import target as cloud
+
         options = cloud_options(
             chosen,
             os_cloud,
@@ -128,7 +133,7 @@ def deploy(
 
 @app.command()
 def status(name: Name = DEFAULT_NAME, as_json: Json = False) -> None:
-    """Show where the registry and the mirror are, and how their services do.
+    """Show endpoints, service health and memory use.
 
     Exits with 1 when nothing is deployed or a service is down.
     """
@@ -150,15 +155,18 @@ def doctor(
     os_cloud: Cloud = None,
     name: Name = DEFAULT_NAME,
 ) -> None:
-    """Ask a cloud whether it can have the stack: names, sizes, quotas, and whether Swift takes the credentials."""
+    """Run the preflight checks of a cloud: names, sizes, quotas, and the credentials of the object store."""
+    from registry_stack.targets.cloud import target as cloud
+    from registry_stack.targets.cloud.preflight import raise_on_failure
+
     chosen = chosen_target(target or (None if os_cloud else Target.cloud), os_cloud, name)
     if chosen is Target.local:
         raise RegistryStackError(
-            "the local target needs nothing from a cloud: name one with --os-cloud or --target lab"
+            "the local target has no preflight checks: name a cloud with --os-cloud, or use --target lab"
         )
     options = cloud_options(chosen, os_cloud, name, environments=environment or [], parameters=parameter or [])
     raise_on_failure(cloud.doctor(options))
-    out.print("this cloud can have the stack")
+    out.print("preflight passed")
 
 
 @app.command()
@@ -173,21 +181,23 @@ def destroy(
     built_images: Annotated[
         bool, typer.Option("--images", help="Local: remove the images that were built here and the cache folder too.")
     ] = False,
-    purge: Annotated[bool, typer.Option("--purge", help="Cloud: delete the pushed images in Swift as well.")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Cloud: also delete the pushed images in Swift.")] = False,
     yes: Yes = False,
 ) -> None:
-    """Remove a deployment, after saying what goes and asking."""
+    """Remove a deployment, after listing what is deleted and asking."""
     chosen = chosen_target(target, os_cloud, name)
     refuse_other_target(name, chosen)
     if chosen is Target.local:
         _destroy_local(name, keep_data, built_images, yes)
         return
+    from registry_stack.targets.cloud import target as cloud
+
     images = "and the pushed images in Swift" if purge else "but not the pushed images in Swift"
     out.print(f"This deletes the stack {name} with its server, addresses and cache, {images}.", markup=False)
     _confirm(yes)
     with progress("destroying", spinner=False) as report:
-        there = cloud.destroy(cloud_options(chosen, os_cloud, name), purge, report)
-    out.print(f"stack {name} is gone" if there else f"there is no stack {name}", markup=False)
+        existed = cloud.destroy(cloud_options(chosen, os_cloud, name), purge, report)
+    out.print(f"deleted stack {name}" if existed else f"no stack {name} exists", markup=False)
 
 
 @app.command("client-config")
@@ -195,9 +205,9 @@ def client_config(
     client: Annotated[str, typer.Argument(help=f"One of {', '.join(CLIENTS)}.")],
     name: Name = DEFAULT_NAME,
 ) -> None:
-    """Print what a client needs to use the mirror and to push: files, and where they go."""
+    """Print how to configure a client to use the mirror and to push: its files, and where they go."""
     if client not in CLIENTS:
-        raise RegistryStackError(f'no configuration is known for "{client}": choose one of {", ".join(CLIENTS)}')
+        raise RegistryStackError(f'unknown client "{client}": choose one of {", ".join(CLIENTS)}')
     out.print(client_configuration(client, current(name)), markup=False, end="")
 
 
@@ -206,10 +216,10 @@ def demo(
     rate: Annotated[float, typer.Option(help="Rate of the link to the upstream, in Mbit/s.")] = 40.0,
     as_json: Json = False,
 ) -> None:
-    """Walk through it on real Docker hosts, and print a table of times.
+    """Pull and push with two Docker hosts, and print a table of times.
 
-    Two fresh Docker hosts pull the same image of a few hundred MB through the mirror, the first over a limited link
-    to the upstream; then one pushes it to the registry and the other pulls that. Everything is removed afterwards.
+    Two fresh Docker hosts pull the same image of a few hundred MB through the mirror, whose link to the upstream is
+    limited; then one pushes it to the registry and the other pulls it from there. Everything is removed afterwards.
     """
     from registry_stack.commands.demo import run_demo
 
@@ -222,43 +232,8 @@ def demo(
 
 
 def main() -> None:
-    """`python -m registry_stack`."""
+    """The console script."""
     report_errors(app)
-
-
-# What a user or something that the commands need can cause, and how it is said.
-_CAUSES: dict[type[Exception], str] = {
-    RegistryStackError: "",
-    DockerException: "the Docker engine does not do its part: ",
-    ClientException: "the cloud does not do its part: ",
-    SDKException: "the cloud does not do its part: ",
-    HeatException: "the cloud does not do its part: ",
-    OSError: "",
-}
-
-
-def report_errors(commands: typer.Typer) -> None:
-    """Run a command; what a user or the engine can cause is one line and exit code 1, Ctrl-C exit code 130."""
-    try:
-        commands(standalone_mode=True)
-    except tuple(_CAUSES) as error:
-        fail(next(words for kind, words in _CAUSES.items() if isinstance(error, kind)) + str(error))
-        _print_notes(error)
-        sys.exit(1)
-    except SystemExit as left:
-        # What Typer makes of Ctrl-C.
-        if left.code == 130:
-            fail("interrupted")
-            _print_notes(left)
-        raise
-
-
-def _print_notes(error: BaseException | None) -> None:
-    """What was added to an error on its way, or to the one that it was made of."""
-    while error is not None:
-        for note in getattr(error, "__notes__", []):
-            err.print(note, markup=False)
-        error = error.__context__
 
 
 def _destroy_local(name: str, keep_data: bool, images: bool, yes: bool) -> None:
@@ -298,14 +273,14 @@ def _confirm(yes: bool) -> None:
 
 
 def _agree(yes: bool, consequence: str = "") -> bool:
-    """Say what is about to happen, and ask, unless that was answered beforehand."""
+    """Print the consequence and ask for confirmation, unless --yes was given."""
     if consequence:
         err.print(consequence, markup=False)
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise RegistryStackError("nobody is there to be asked: add --yes to go on")
-    return typer.confirm("Go on?")
+        raise RegistryStackError("confirmation needs a terminal: add --yes to continue")
+    return typer.confirm("Continue?")
 
 
 def _print_deployment(deployment: Deployment) -> None:
@@ -323,7 +298,7 @@ def _print_deployment(deployment: Deployment) -> None:
         f'  echo \'{{"registry-mirrors": ["{deployment.mirror_url}"]}}\' > /etc/docker/daemon.json',
         "  systemctl reload docker",
         f"  docker login -u {deployment.registry_username} --password-stdin {registry} < {deployment.password_file}",
-        "Other clients: tox -e client-config -- containerd|podman|buildkit|k3s",
+        f"Other clients: {command_line('client-config', 'containerd|podman|buildkit|k3s')}",
     )
     out.print(*lines, sep="\n", markup=False)
 
@@ -333,5 +308,5 @@ def _print_services(found: Status) -> None:
     for service in found.services:
         table.add_row(service.unit, service.state, f"{service.memory_mib:.1f} MiB" if service.memory_mib else "")
     if found.memory_mib:
-        table.add_row("together", "", f"{found.memory_mib:.1f} MiB")
+        table.add_row("total", "", f"{found.memory_mib:.1f} MiB")
     out.print(table)

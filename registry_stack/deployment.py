@@ -1,7 +1,7 @@
-"""What is deployed: found again by the next command, the tests and the load tests.
+"""Deployments, remembered for the next command, the tests and the load tests.
 
-Each deployment has a folder of its own, readable by its owner only, under the user's state directory
-(XDG_STATE_HOME, or REGISTRY_STACK_STATE to have it elsewhere).
+Each deployment has a folder that only its owner can read, under the user's state directory (XDG_STATE_HOME), or where
+REGISTRY_STACK_STATE says.
 """
 
 import json
@@ -16,17 +16,18 @@ from typing import Any
 from platformdirs import user_state_path
 
 from registry_stack.errors import RegistryStackError
+from registry_stack.product import command_line
 
 DEFAULT_NAME = "docker_registry"
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """A registry and mirror that was reached: URLs without a final slash, absolute paths of files here.
+    """How to reach a registry and mirror: URLs without a final slash, absolute paths of local files.
 
-    `address` is where their names lead, for when they do not resolve here. `upstreams` are the registries that are
-    mirrored besides the first, by name. On a cloud, `cloud` is its name in clouds.yaml, if it was named, and `project`
-    the id of the project in it.
+    `address` is the IP address of both, in case their names do not resolve here. `upstreams` are the registries that
+    are mirrored besides the first, by name. On a cloud, `cloud` is its name in clouds.yaml, if one was given, and
+    `project` the ID of the project.
     """
 
     target: str
@@ -43,12 +44,11 @@ class Deployment:
     project: str = ""
 
     def as_json(self) -> str:
-        """One JSON object; the password itself is in `password_file` only."""
+        """One JSON object, without the password: that is in `password_file` only."""
         return json.dumps(asdict(self), indent=2)
 
     @property
     def password(self) -> str:
-        """The password of `registry_username`."""
         return Path(self.password_file).read_text().rstrip("\n")
 
 
@@ -65,7 +65,7 @@ class State:
         self.folder = state_root() / name
 
     def write(self, name: str, content: str | bytes) -> Path:
-        """Write a file that only its owner can read, whole or not at all."""
+        """Write a file atomically, readable by its owner only."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path, new = self.folder / name, self.folder / f".{name}.new"
         data = content.encode() if isinstance(content, str) else content
@@ -74,7 +74,7 @@ class State:
         return new.replace(path)
 
     def secret(self, name: str) -> str:
-        """A secret of this deployment, generated once: 32 letters and digits."""
+        """A secret of this deployment, 32 letters and digits that are generated once."""
         path = self.folder / name
         if not path.exists():
             alphabet = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
@@ -82,11 +82,9 @@ class State:
         return path.read_text().rstrip("\n")
 
     def save(self, deployment: Deployment) -> None:
-        """Remember what is deployed."""
         self.write("deployment.json", deployment.as_json() + "\n")
 
     def load(self) -> Deployment | None:
-        """What was deployed last, if anything."""
         path = self.folder / "deployment.json"
         if not path.exists():
             return None
@@ -97,12 +95,11 @@ class State:
             raise RegistryStackError(f"{path} is not readable ({error}): remove it and deploy again") from error
 
     def remove(self) -> None:
-        """Forget it all."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def state_root() -> Path:
-    """Where deployments are remembered."""
+    """The parent folder of all deployments."""
     override = os.environ.get("REGISTRY_STACK_STATE")
     return Path(override).absolute() if override else user_state_path("docker-registry-stack")
 
@@ -111,12 +108,12 @@ def current(name: str = DEFAULT_NAME) -> Deployment:
     """The deployment of that name; a RegistryStackError says how to make one."""
     found = State(name).load()
     if found is None:
-        raise RegistryStackError(f'nothing is deployed under the name "{name}": run `tox -e deploy`')
+        raise RegistryStackError(f'nothing is deployed under the name "{name}": run `{command_line("deploy")}`')
     return found
 
 
 def forget_all(target: str) -> list[str]:
-    """Forget the deployments on a target that is gone, with all that was in it; return their names."""
+    """Forget the deployments of a target that no longer exists; return their names."""
     folders = [path for path in state_root().iterdir() if path.is_dir()] if state_root().exists() else []
     known = {path.name: State(path.name) for path in sorted(folders)}
     gone = [name for name, state in known.items() if (found := state.load()) is not None and found.target == target]

@@ -1,4 +1,4 @@
-"""A request to a deployment's front door, by address and with its own CA, whatever names resolve here."""
+"""Requests to a deployment by its address and with its own CA, whether its names resolve here or not."""
 
 import socket
 import ssl
@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from registry_stack.deployment import Deployment
 
 TIMEOUT_S = 10
-# X509_V_ERR_… of openssl/x509_vfy.h: the issuer is not known, or is not trusted.
-_ANOTHER_CA = frozenset({18, 19, 20, 21})
+# X509_V_ERR_… of openssl/x509_vfy.h: the issuer is unknown or not trusted.
+_UNTRUSTED_ISSUER = frozenset({18, 19, 20, 21})
 
 
 def get_status(deployment: Deployment, url: str, verify: bool = True) -> int:
@@ -30,5 +30,5 @@ def get_status(deployment: Deployment, url: str, verify: bool = True) -> int:
 
 
 def is_untrusted_issuer(error: ssl.SSLCertVerificationError) -> bool:
-    """Whether that is all that is wrong with the certificate."""
-    return error.verify_code in _ANOTHER_CA
+    """Whether the certificate fails only for its issuer."""
+    return error.verify_code in _UNTRUSTED_ISSUER

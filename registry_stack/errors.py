@@ -1,5 +1,9 @@
-"""The one exception a user is meant to read."""
+"""The errors that a user is meant to read."""
 
 
 class RegistryStackError(Exception):
-    """Something the user can act on: one clear line saying what, where and what to do."""
+    """Something that the user can act on: one clear line that says what, where and what to do."""
+
+
+class StackFailedError(RegistryStackError):
+    """Heat has given up on a stack, which stays as it is until it is updated or deleted."""

@@ -1,4 +1,4 @@
-"""Waiting for a fact with a deadline, and saying what was seen last when it does not come."""
+"""Waiting for a condition, with a deadline and an error that tells the last state."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from registry_stack.errors import RegistryStackError
 POLL_S = 0.2
 TAIL_LINES = 15
 
-# A probe asks the real thing: None means "there", a text says what was seen instead.
+# A probe looks at the real thing: None means success, a text tells the state instead.
 Probe = Callable[[], str | None]
 
 
@@ -21,7 +21,7 @@ def wait_until(
     hint: str = "",
     poll_s: float = POLL_S,
 ) -> float:
-    """Poll `probe` until it returns None and return the seconds that took.
+    """Poll `probe` until it returns None, and return the seconds that it took.
 
     A probe that raises counts as "not yet", except for RegistryStackError, which ends the wait. After the deadline
     the RegistryStackError carries the last status, the tail of the log and the hint.
@@ -38,7 +38,7 @@ def wait_until(
 
 
 def ask(probe: Probe) -> str | None:
-    """One look; trouble while looking is a status like any other, in one line."""
+    """Call the probe once; an exception counts as a state, in one line."""
     try:
         return probe()
     except RegistryStackError:
@@ -48,7 +48,6 @@ def ask(probe: Probe) -> str | None:
 
 
 def _give_up(what: str, deadline_s: float, status: str, log: Callable[[], str] | None, hint: str) -> str:
-    """The message of a wait that ended without its fact."""
     message = f"waited {deadline_s:g} s for {what}: last seen: {status}"
     if hint:
         message += f"; {hint}"

@@ -1,4 +1,4 @@
-"""How long work tells its caller what it is doing."""
+"""Progress of long work, reported to its caller step by step."""
 
 from collections.abc import Callable
 

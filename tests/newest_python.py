@@ -23,7 +23,18 @@ def main(arguments: list[str]) -> int:
     """Pytest's exit code."""
     client = engine(print)
     image = ensure_project_image(client, "python", print)
-    command = ["python3", "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *LEFT_OUT, *(arguments or ["tests/unit"])]
+    command = [
+        "python3",
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "2",
+        "-p",
+        "no:cacheprovider",
+        *LEFT_OUT,
+        *(arguments or ["tests/unit"]),
+    ]
     container = client.containers.create(
         image, command, working_dir="/project", network_mode="none", tty=sys.stdout.isatty()
     )

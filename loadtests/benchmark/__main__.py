@@ -22,8 +22,7 @@ from loadtests.benchmark.request_benchmarks import measure_down, measure_request
 from loadtests.benchmark.results import Results
 from loadtests.benchmark.testbed import benchmark
 from loadtests.support.host import KILLED
-from registry_stack.cli import report_errors
-from registry_stack.console import fail, out, progress
+from registry_stack.console import fail, out, progress, report_errors
 from registry_stack.docker.engine import engine
 from registry_stack.errors import RegistryStackError
 from registry_stack.progress import ProgressCallback

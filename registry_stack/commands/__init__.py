@@ -1,1 +1,1 @@
-"""What the commands do: demo, status, client configuration."""
+"""The longer commands, one module each."""

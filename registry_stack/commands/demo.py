@@ -1,4 +1,4 @@
-"""The walk-through: two fresh Docker hosts, one slow link, one mirror, one registry."""
+"""The demo: two Docker hosts pull through the mirror over a slow link, push, and pull again."""
 
 import json
 import secrets
@@ -45,7 +45,6 @@ class DemoResult:
 
     @property
     def ratio(self) -> float:
-        """How many times faster the second pull was."""
         return self.cold_s / self.warm_s
 
     def as_json(self) -> str:
@@ -53,7 +52,6 @@ class DemoResult:
         return json.dumps(asdict(self) | {"ratio": round(self.ratio, 2)}, indent=2)
 
     def table(self) -> Table:
-        """For people."""
         table = Table(title=f"{self.image}, {self.size_mb:.0f} MB compressed, upstream at {self.rate:g} Mbit/s")
         table.add_column("step")
         table.add_column("time", justify="right")
@@ -68,7 +66,7 @@ class DemoResult:
 
 
 def run_demo(rate: float, report: ProgressCallback) -> DemoResult:
-    """Do it all on machines of its own and remove them, also when it fails or is interrupted."""
+    """Run the demo on its own machines, which are removed also after a failure or Ctrl-C."""
     if rate <= 0:
         raise RegistryStackError(f"--rate {rate:g}: a link needs a rate above 0 Mbit/s")
     client = engine(report)
@@ -80,7 +78,7 @@ def run_demo(rate: float, report: ProgressCallback) -> DemoResult:
 
 
 class _Demo:
-    """One run; every machine carries the deployment's label, and goes with it."""
+    """One run; all its machines have the deployment's label, and are removed with it."""
 
     def __init__(self, client: docker.DockerClient, name: str, rate: float, report: ProgressCallback) -> None:
         self.client, self.name, self.rate, self.report = client, name, rate, report
@@ -111,7 +109,7 @@ class _Demo:
         )
 
     def _image(self) -> str:
-        """Docker Hub's Node.js image where it can be had, else one of our own."""
+        """Docker Hub's Node.js image if it can be pulled, otherwise a built one."""
         outcome, _why = pull(self.client, HUB_IMAGE, self.report)
         if outcome is Outcome.PULLED:
             return HUB_IMAGE
@@ -119,7 +117,7 @@ class _Demo:
         return ensure_project_image(self.client, "node", self.report)
 
     def _upstream(self, image: str) -> Machine:
-        """The far end of the limited link, holding the image."""
+        """The registry at the far end of the limited link, with the image in it."""
         local.prepare_network(self.client, self.options)
         machine = upstream_registry(
             self.client, f"{self.name}-upstream", self.options.network, self.options.all_labels, self.report
@@ -142,7 +140,7 @@ class _Demo:
         return docker_client(self.client, name, place, self.options.all_labels, deployment, HOST, self.report)
 
     def _blobs(self, host: Machine) -> dict[str, int]:
-        """Size of each blob of the image, by digest, from the mirror itself."""
+        """The size of each blob of the image by digest, as the mirror reports it."""
         accept = "application/vnd.docker.distribution.manifest.v2+json,application/vnd.oci.image.manifest.v1+json"
         url = f"https://localhost/v2/{REPOSITORY}/manifests/{TAG}"
         manifest = json.loads(host.exec(["curl", "-skf", "-H", f"Accept: {accept}", url]).out)
@@ -162,7 +160,7 @@ class _Demo:
             login(machine, deployment, HOST)
         first.exec(["docker", "tag", f"{REPOSITORY}:{TAG}", pushed])
         push_s = _timed(lambda: first.exec(["docker", "push", "--quiet", pushed]))
-        # Layers that are there already would not be pulled.
+        # Docker would not pull layers that it has.
         second.exec(["docker", "rmi", f"{REPOSITORY}:{TAG}"])
         pull_s = _timed(lambda: second.exec(["docker", "pull", "--quiet", pushed]))
         return push_s, pull_s
@@ -175,7 +173,7 @@ def _timed(action: Callable[[], object]) -> float:
 
 
 def _missing(host: Machine, blobs: dict[str, int]) -> str | None:
-    """A probe: the mirror's proxy goes on storing a blob after its client has it."""
+    """A probe: the proxy may still be storing a blob when the client has received it."""
     paths = {
         f"/var/lib/registry/proxy/docker/registry/v2/blobs/sha256/{digest[7:9]}/{digest[7:]}/data" for digest in blobs
     }
@@ -185,6 +183,6 @@ def _missing(host: Machine, blobs: dict[str, int]) -> str | None:
 
 
 def _fetches(host: Machine) -> int:
-    """Requests for a blob that the edge has passed on to the upstream, from its log."""
+    """How many blob requests the edge has passed to the upstream, from its log."""
     log = host.exec(["journalctl", "-u", "docker-registry-edge", "-b", "-o", "cat", "--no-pager"]).out
     return sum(line.startswith("upstream ") and " GET " in line and "/blobs/" in line for line in log.splitlines())

@@ -1,4 +1,4 @@
-"""How a deployment is doing: of a local one its units and what they use, of a cloud's whether it answers."""
+"""Status of a deployment: a local one's units and their memory, the endpoints of one on a cloud."""
 
 import json
 import ssl
@@ -13,7 +13,7 @@ from registry_stack.targets.local.rollout import UNITS
 from registry_stack.targets.local.target import find_host
 
 _MIB = 1 << 20
-_ACTIVE, _OWN_CERTIFICATE = "active", "active, with a certificate of another CA than the stack's"
+_ACTIVE, _OWN_CERTIFICATE = "active", "active, with a certificate that the stack's CA did not issue"
 _SIZES = {"B": 1, "KiB": 1 << 10, "MiB": _MIB, "GiB": 1 << 30}
 
 
@@ -35,12 +35,10 @@ class Status:
 
     @property
     def memory_mib(self) -> float:
-        """What all services use together."""
         return sum(service.memory_mib for service in self.services)
 
     @property
     def healthy(self) -> bool:
-        """Whether every service is active."""
         return all(service.state in (_ACTIVE, _OWN_CERTIFICATE) for service in self.services)
 
     def as_json(self) -> str:
@@ -54,7 +52,7 @@ class Status:
 
 
 def status_of(deployment: Deployment) -> Status:
-    """Ask it; raises RegistryStackError when a local host is not running."""
+    """Read the status now; raises RegistryStackError when a local host is not running."""
     services = _local(deployment) if deployment.target == "local" else _remote(deployment)
     return Status(deployment, tuple(services))
 
@@ -64,14 +62,14 @@ def _local(deployment: Deployment) -> list[Service]:
     units = (*UNITS, *(f"docker-registry-proxy@{name}" for name in deployment.upstreams))
     states = host.exec(["systemctl", "is-active", *units], check=False).out.split()
     memory = _memory(host)
-    # A container's name has no @.
+    # A container's name cannot have an @.
     return [
         Service(unit, state, memory.get(unit.replace("@", "-"), 0.0)) for unit, state in zip(units, states, strict=True)
     ]
 
 
 def _remote(deployment: Deployment) -> list[Service]:
-    """What can be seen from here: the mirror lets everyone in, the registry asks for a login."""
+    """The endpoints as a client sees them: the mirror is open to all, the registry demands a login."""
     return [
         Service("mirror", _answer(deployment, deployment.mirror_url, 200), 0.0),
         Service("registry", _answer(deployment, deployment.registry_url, 401), 0.0),
@@ -79,7 +77,7 @@ def _remote(deployment: Deployment) -> list[Service]:
 
 
 def _answer(deployment: Deployment, url: str, wanted: int) -> str:
-    """`active`, or what came instead of the wanted status."""
+    """`active`, or what the endpoint answers instead of the wanted status."""
     state = _ACTIVE
     try:
         try:
@@ -94,7 +92,7 @@ def _answer(deployment: Deployment, url: str, wanted: int) -> str:
 
 
 def _memory(host: Machine) -> dict[str, float]:
-    """MiB in use, by container; none while the host's Docker is still starting."""
+    """Memory in MiB by container; empty while the host's Docker is starting."""
     template = "{{.Name}} {{.MemUsage}}"
     lines = host.exec(["docker", "stats", "--no-stream", "--format", template], check=False).out.splitlines()
     return {name: _mib(used) for name, used, *_limit in (line.split() for line in lines)}
@@ -105,5 +103,5 @@ def _mib(text: str) -> float:
     number = text.rstrip("BGKMTi")
     unit = text[len(number) :]
     if unit not in _SIZES:
-        raise RegistryStackError(f'docker stats gives a size that is not understood: "{text}"')
+        raise RegistryStackError(f'unexpected size in docker stats: "{text}"')
     return float(number) * _SIZES[unit] / _MIB

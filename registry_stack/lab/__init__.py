@@ -1,1 +1,1 @@
-"""A whole OpenStack in one throwaway container, and what a stack there needs."""
+"""A whole OpenStack in one throwaway container, with what a stack on it needs."""

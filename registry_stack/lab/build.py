@@ -1,7 +1,7 @@
-"""The lab's image, built in stages that are each made anew only when what they are made of has changed.
+"""Builds the lab's image in stages, each of them again only when its inputs have changed.
 
-packages (Debian's OpenStack) → services (configured, databases and accounts made) → seeded (booted once to make
-networks, flavors and images, then kept as an image), with the guest image beside them.
+packages (Debian's OpenStack) → services (configured, with databases and accounts) → seeded (booted once to create
+networks, flavors and images, then committed as an image). The guest image is built beside them.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ from registry_stack.progress import ProgressCallback, no_progress
 
 # Why not trixie: docs/lab.md.
 SUITE = "bookworm"
-# Of the servers: newer than the host on the local target, with cgroup version 2, and its cloud-init starts Python once
-# where bookworm's starts it four times.
+# The suite of the servers: newer than that of the local target's host, with cgroup v2. Its cloud-init starts Python
+# once, bookworm's four times.
 GUEST_SUITE = "trixie"
 _GUEST_FOLDER = "/var/tmp"
 _SEED_READY_S = 400
@@ -30,7 +30,7 @@ _STOP_S = 90
 
 
 def lab_image(client: docker.DockerClient, report: ProgressCallback = no_progress) -> str:
-    """Return the tag of the lab's image, after building what is missing of it."""
+    """Return the tag of the lab's image, and build its missing stages first."""
     base = base_image(client, SUITE, report)
     packages = _stage(client, "lab-packages", base, report)
     services = _stage(client, "lab", packages, report)
@@ -39,54 +39,54 @@ def lab_image(client: docker.DockerClient, report: ProgressCallback = no_progres
     tag = f"{PROJECT}/lab-seeded:{digest}"
     if not present(client, tag):
         _seed(client, services, guest, digest, report)
-        _forget_older(client, keep={packages, services, guest, tag})
+        _remove_older(client, keep={packages, services, guest, tag})
     return tag
 
 
 def _stage(client: docker.DockerClient, name: str, base: str, report: ProgressCallback) -> str:
-    """The tag of one stage, built unless it is there."""
+    """The tag of one stage, built if it is missing."""
     return ensure_built(
         client, name, base, report, lambda: requirements.check_disk(client, settings.DISK_BUILD_GIB, "to build the lab")
     )
 
 
 def _seed(client: docker.DockerClient, services: str, guest: str, digest: str, report: ProgressCallback) -> None:
-    """Boot the lab without a seed, make what needs all of it running, and keep the result as an image."""
+    """Boot the unseeded lab, create what needs all services running, and commit the result as an image."""
     requirements.check_memory(client)
     container.ensure_network(client)
     machine = container.boot(client, services, report)
     try:
         readiness.wait_until_ready(machine, _SEED_READY_S, report, zone=None)
         report("seeding: images, networks, flavors, DNS zone")
-        _hand_over_guest(client, machine, guest)
+        _copy_guest(client, machine, guest)
         machine.exec(["/usr/share/lab/seed", f"{_GUEST_FOLDER}/guest"], timeout=_SEED_S)
         machine.exec(["rm", "-r", f"{_GUEST_FOLDER}/guest"])
-        report("stopping the lab in good order, to keep it as an image")
+        report("stopping the lab cleanly, to commit it as an image")
         machine.container.stop(timeout=_STOP_S)
         machine.container.commit(f"{PROJECT}/lab-seeded", digest, changes=f"LABEL {INPUTS_LABEL}={digest}")
     except RegistryStackError as error:
-        error.add_note(f"the logs of its services are in {diagnostics.keep(machine)}")
+        error.add_note(f"the services' logs are in {diagnostics.save_logs(machine)}")
         raise
     finally:
         machine.remove()
         container.remove_network(client)
 
 
-def _forget_older(client: docker.DockerClient, keep: set[str]) -> None:
-    """Remove what older files were built into: GB each, and of no use to the next build."""
+def _remove_older(client: docker.DockerClient, keep: set[str]) -> None:
+    """Remove the images of older inputs, GBs each, which the next build cannot use."""
     for repository in {tag.rpartition(":")[0] for tag in keep}:
         for tag in {tag for image in client.images.list(repository) for tag in image.tags} - keep:
-            # Refused while a container of it is there.
+            # Docker refuses while a container uses it.
             with contextlib.suppress(APIError):
                 client.images.remove(tag)
 
 
-def _hand_over_guest(client: docker.DockerClient, machine: Machine, guest: str) -> None:
-    """Copy the guest image's files from its image, which is never run, into the lab."""
+def _copy_guest(client: docker.DockerClient, machine: Machine, guest: str) -> None:
+    """Copy the guest image from the container image that it was built in into the lab."""
     source = client.containers.create(guest, labels=settings.LABELS)
     try:
         stream, _stat = source.get_archive("/guest")
         if not machine.container.put_archive(_GUEST_FOLDER, stream):
-            raise RegistryStackError("the engine did not take the guest image's files")
+            raise RegistryStackError("Docker could not copy the guest image into the lab")
     finally:
         source.remove(force=True)

@@ -13,19 +13,19 @@ from registry_stack.errors import RegistryStackError
 from registry_stack.lab import settings
 from registry_stack.progress import ProgressCallback
 
-# Of a container that may use them: QEMU's network interfaces, and KVM, of which only the lab itself can tell whether
+# Passed through where the Docker host has them: tun for QEMU's network interfaces, kvm for speed, if the lab finds that
 # it works (lab-virt).
 _DEVICES = ("/dev/net/tun", "/dev/kvm")
-# With it, packets between a bridge's ports pass the packet filter, which is how Neutron makes security groups. Unlike
-# the other modules that Neutron uses, it is not loaded by being used.
+# It passes packets between a bridge's ports through the packet filter, where Neutron implements security groups. Unlike
+# the other kernel modules that Neutron uses, this one is not loaded on demand.
 _BRIDGE_FILTER = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 _FOUND = f"for path in {' '.join(_DEVICES)} {_BRIDGE_FILTER}; do if [ -e $path ]; then echo $path; fi; done"
-# Less than the 1024 of others: a lab that starts or boots a server would otherwise starve what runs beside it.
+# Below the default of 1024: a lab that starts, or boots a server, would otherwise starve its neighbours.
 _CPU_SHARES = 512
 
 
 def ensure_network(client: docker.DockerClient) -> None:
-    """Make the lab's network unless it is there; say so clearly when its addresses are taken."""
+    """Create the lab's network unless it exists; raise RegistryStackError when its addresses are taken."""
     for network in client.networks.list():
         if network.name == settings.NAME:
             return
@@ -37,25 +37,25 @@ def ensure_network(client: docker.DockerClient) -> None:
         )
     except APIError as error:
         raise RegistryStackError(
-            f"the lab needs the addresses {settings.SUBNET} for its network, and the engine refuses: "
+            f"the lab's network needs the addresses {settings.SUBNET}, and Docker refuses them: "
             f"{error.explanation}: free them (see `ip route`)"
         ) from error
 
 
 def _refuse_overlap(network: Any) -> None:
-    """Raise when another Docker network has addresses of the lab's."""
+    """Raise RegistryStackError when another Docker network uses some of the lab's addresses."""
     wanted = ipaddress.ip_network(settings.SUBNET)
     for pool in network.attrs.get("IPAM", {}).get("Config") or []:
         subnet = ipaddress.ip_network(pool.get("Subnet", "::/128"), strict=False)
         if subnet.version == wanted.version and subnet.overlaps(wanted):
             raise RegistryStackError(
-                f"the lab needs the addresses {settings.SUBNET}, which the Docker network {network.name} has: "
+                f"the lab's network needs the addresses {settings.SUBNET}, which Docker network {network.name} uses: "
                 f"remove that one (`docker network rm {network.name}`)"
             )
 
 
 def boot(client: docker.DockerClient, image: str, report: ProgressCallback, cpu_shares: int | None = None) -> Machine:
-    """Boot the lab from one of its images; leave no container behind when that fails."""
+    """Boot the lab from one of its images; a container that fails to boot is removed."""
     spec = MachineSpec(
         image=image,
         name=settings.NAME,
@@ -71,7 +71,7 @@ def boot(client: docker.DockerClient, image: str, report: ProgressCallback, cpu_
 
 
 def _devices(client: docker.DockerClient, image: str) -> list[str]:
-    """Which of the devices the machine of the engine has; raise when it lacks what a lab cannot do without."""
+    """The devices that the Docker host has; raises RegistryStackError when the packet filter for bridges is missing."""
     output = run_once(
         client,
         image,
@@ -83,14 +83,14 @@ def _devices(client: docker.DockerClient, image: str) -> list[str]:
     found = output.split()
     if _BRIDGE_FILTER not in found:
         raise RegistryStackError(
-            "the lab's security groups need a kernel module that the Docker engine's machine has not loaded: "
+            "the lab's security groups need a kernel module that the Docker host has not loaded: "
             "run `modprobe br_netfilter` there, as root"
         )
     return [device for device in _DEVICES if device in found]
 
 
 def remove_network(client: docker.DockerClient) -> bool:
-    """Remove the lab's network, if it is there; containers that are not the lab's are named, not removed."""
+    """Remove the lab's network, if it exists; raises RegistryStackError when other containers use it."""
     try:
         network = client.networks.get(settings.NAME)
     except NotFound:
@@ -99,7 +99,7 @@ def remove_network(client: docker.DockerClient) -> bool:
     others = ", ".join(sorted(str(container.name) for container in network.containers))
     if others:
         raise RegistryStackError(
-            f"the network {settings.NAME} stays as other containers use it: remove {others}, then `lab down` again"
+            f"other containers use the network {settings.NAME}: remove {others}, then run `lab down` again"
         )
     network.remove()
     return True

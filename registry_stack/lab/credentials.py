@@ -1,4 +1,4 @@
-"""The files by which the ordinary commands find the lab, in the lab's state folder, readable by their owner only."""
+"""The lab's credentials, as files that the other commands read, in the lab's state folder, for their owner only."""
 
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,15 @@ def write(machine: Machine, image_parameters: dict[str, str]) -> Path:
 
 
 def openrc(user: str, password: str) -> str:
-    """What a shell needs; taken from clouds.yaml settings so that both say the same."""
+    """The environment variables for a shell, derived from the same settings as clouds.yaml."""
     variables = {f"OS_{name.upper()}": value for name, value in settings.auth(user, password).items()}
     variables |= {"OS_REGION_NAME": settings.REGION, "OS_IDENTITY_API_VERSION": "3"}
-    # A cloud named in the environment would win over all of these.
+    # OS_CLOUD would win over these.
     return "unset OS_CLOUD\n" + "".join(f"export {name}={value}\n" for name, value in variables.items())
 
 
 def template_parameters(password: str) -> dict[str, Any]:
-    """Parameters of heat/registry.yaml that fit what the lab is seeded with: the ten required ones, and DNS."""
+    """Parameters of heat/registry.yaml that match the seed: the ten required ones, and DNS."""
     return {
         "hostname": "registry",
         "domain": settings.ZONE.rstrip("."),

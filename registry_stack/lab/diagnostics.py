@@ -1,4 +1,4 @@
-"""What is left of a lab that did not come up: its services' logs, kept before it is removed."""
+"""Saves the logs of a lab that did not start, before it is removed."""
 
 import contextlib
 from pathlib import Path
@@ -12,8 +12,8 @@ from registry_stack.lab import settings
 _SUMMARY = "systemctl --no-pager list-jobs; systemctl --no-pager --failed; journalctl --no-pager --boot --lines 3000"
 
 
-def keep(machine: Machine) -> Path:
-    """Write the logs of all services (a tar) and systemd's view of them into the lab's state folder."""
+def save_logs(machine: Machine) -> Path:
+    """Write the logs of all services (a tar) and systemd's summary into the lab's state folder; return that."""
     state = settings.state()
     folder = state.write("failed-summary.txt", _summary(machine)).parent
     with contextlib.suppress(DockerException, RegistryStackError):
@@ -23,7 +23,7 @@ def keep(machine: Machine) -> Path:
 
 
 def _summary(machine: Machine) -> str:
-    """What systemd in there says, or what the container's first process wrote when it can no longer be asked."""
+    """systemd's summary, or if no command can run in the container, its log."""
     try:
         return machine.exec(["sh", "-c", _SUMMARY], check=False, timeout=30).out
     except RegistryStackError as error:

@@ -1,6 +1,6 @@
-"""A registry on the lab's network, with the container images that a server runs. It is also the mirror's upstream.
+"""A registry on the lab's network with the container images that a server runs; it is also the mirror's upstream.
 
-A server reaches it by plain HTTP, which the lab's server image trusts (registry_stack/images/guest).
+Servers use it over plain HTTP, which the lab's server image allows (registry_stack/images/guest).
 """
 
 import io
@@ -22,20 +22,20 @@ _CHECK_IMAGE = "registry-stack/lab-check:latest"
 
 
 def ensure(client: docker.DockerClient, report: ProgressCallback = no_progress) -> dict[str, str]:
-    """Start it unless it is there, fill it; return the parameters of heat/registry.yaml that name what is in it."""
+    """Start it if necessary and fill it; return the parameters of heat/registry.yaml that name its images."""
     machine = Machine.find(client, settings.IMAGES)
     if machine is not None and not machine.running:
         machine.remove()
         machine = None
     if machine is None:
         machine = upstream_registry(client, settings.IMAGES, settings.NAME, settings.LABELS, report)
-    # Also one that is there: whoever filled it may have been interrupted.
+    # A running one too, since filling it may have been interrupted.
     _fill(client, machine, report)
     return _parameters() | {"upstream_url": f"http://{ADDRESS}"}
 
 
 def _defaults() -> dict[str, str]:
-    """The template's own choice of images."""
+    """The images that the template names by default."""
     parameters = load_template(TEMPLATE).parameters
     return {name: str(parameters[name].default) for name in IMAGE_PARAMETERS}
 
@@ -45,7 +45,7 @@ def _parameters() -> dict[str, str]:
 
 
 def _fill(client: docker.DockerClient, machine: Machine, report: ProgressCallback) -> None:
-    """Push the service images, and the small one that the server pulls through its mirror to prove that it works."""
+    """Push the service images, and the small one that a server pulls through its mirror as a self-test."""
     for name, reference in _defaults().items():
         repository, _colon, tag = reference.rpartition(":")
         report(f"filling the lab's registry: {reference}")
@@ -57,7 +57,7 @@ def _fill(client: docker.DockerClient, machine: Machine, report: ProgressCallbac
 
 
 def _make_check_image(client: docker.DockerClient) -> None:
-    """An image of one small file."""
+    """Create an image of one small file."""
     stream, content = io.BytesIO(), b"hello from the lab\n"
     with tarfile.open(fileobj=stream, mode="w") as tar:
         member = tarfile.TarInfo("hello")

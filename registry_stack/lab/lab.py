@@ -1,4 +1,4 @@
-"""Bringing the lab up and down, and looking at it."""
+"""Starts, inspects and removes the lab."""
 
 import json
 import os
@@ -16,6 +16,7 @@ from registry_stack.errors import RegistryStackError
 from registry_stack.lab import container, credentials, image_registry, requirements, settings
 from registry_stack.lab.build import lab_image
 from registry_stack.lab.readiness import DEADLINE_S, Check, Lab, wait_until_ready
+from registry_stack.product import command_line
 from registry_stack.progress import ProgressCallback, no_progress
 
 _VOLUMES_S = 180
@@ -23,34 +24,38 @@ _VOLUMES_S = 180
 
 @dataclass(frozen=True)
 class LabStatus:
-    """A lab that is there: what holds of it, what it uses, where its credentials are."""
+    """A running lab: its readiness checks, its memory, and the folder with its credentials."""
 
-    facts: list[Check]
+    checks: list[Check]
     memory_mib: int
     folder: Path
 
     @property
     def healthy(self) -> bool:
-        """Is it ready to be used?"""
-        return all(fact.holds for fact in self.facts)
+        return all(check.passed for check in self.checks)
 
     def as_json(self) -> str:
         """One JSON object."""
-        facts = {fact.name: fact.missing or True for fact in self.facts}
-        document = {"healthy": self.healthy, "facts": facts, "memory_mib": self.memory_mib, "folder": str(self.folder)}
+        checks = {check.name: check.failure or True for check in self.checks}
+        document = {
+            "healthy": self.healthy,
+            "checks": checks,
+            "memory_mib": self.memory_mib,
+            "folder": str(self.folder),
+        }
         return json.dumps(document, indent=2)
 
 
 def up(report: ProgressCallback = no_progress, cpu_shares: int | None = None, volumes: bool = False) -> Path:
-    """Bring the lab up unless it is, and return the folder with its credentials once it is ready.
+    """Start the lab if it is not running, wait until it is ready, and return the folder with its credentials.
 
-    `volumes` adds Cinder, to one that runs without it as well. A lab that has stopped is no more: it is removed, and a
-    fresh one booted.
+    `volumes` adds Cinder, also to a lab that runs without it. A stopped lab cannot be resumed: it is removed and a
+    fresh one is booted.
     """
     client = engine(report)
     found = Machine.find(client, settings.NAME)
     if found is not None and not found.running:
-        report("the lab has stopped: removing what is left of it")
+        report("the lab has stopped: removing it")
         found.remove()
         found = None
     machine = found or _boot(client, report, cpu_shares, volumes)
@@ -60,14 +65,17 @@ def up(report: ProgressCallback = no_progress, cpu_shares: int | None = None, vo
         if volumes:
             waited += _add_volumes(machine, report)
     except RegistryStackError as error:
-        error.add_note(f"what is there of it stays: look with `docker exec -it {settings.NAME} bash`, then `lab down`")
+        error.add_note(
+            f"the lab was kept: inspect it with `docker exec -it {settings.NAME} bash`, then remove it with "
+            f"`{command_line('lab', 'down')}`"
+        )
         raise
     report(f"ready after {waited:.0f} s")
     return credentials.write(machine, parameters)
 
 
 def _boot(client: docker.DockerClient, report: ProgressCallback, cpu_shares: int | None, volumes: bool) -> Machine:
-    """Boot a fresh lab, after building its image if need be."""
+    """Boot a fresh lab, and build its image first if necessary."""
     image = lab_image(client, report)
     requirements.check_memory(client, settings.MEMORY_MIB + (settings.VOLUMES_MIB if volumes else 0))
     requirements.check_disk(client, settings.DISK_GIB, "to run the lab")
@@ -77,16 +85,16 @@ def _boot(client: docker.DockerClient, report: ProgressCallback, cpu_shares: int
 
 
 def _add_volumes(machine: Machine, report: ProgressCallback) -> float:
-    """Start Ceph and Cinder; return the seconds waited until a volume could be made."""
+    """Start Ceph and Cinder; return the seconds waited until they were ready."""
     report("starting Ceph and Cinder")
     machine.exec(["/usr/share/lab/volumes"], timeout=_VOLUMES_S)
     return wait_until_ready(machine, DEADLINE_S, report)
 
 
 def down() -> list[str]:
-    """Remove the lab, running or crashed, with its registry, its network and its credentials; return what went.
+    """Remove the lab, running or crashed, with its registry, network and credentials; return what was removed.
 
-    Its images stay: they are the cache of the next `up`.
+    Its images are kept for the next `up`.
     """
     client = engine()
     gone = remove_labelled(client, f"{settings.LABEL}={settings.NAME}", networks=False)
@@ -100,42 +108,42 @@ def down() -> list[str]:
 
 
 def _forget_deployments() -> list[str]:
-    """The stacks that were in a lab went with it."""
+    """Forget the stacks on the lab; return them."""
     return [f"stack {name}" for name in forget_all(settings.TARGET)]
 
 
 def status() -> LabStatus:
-    """Ask the running lab for every fact that makes it ready."""
+    """Run the readiness checks of the running lab."""
     machine = running_lab(engine())
     stats: Any = machine.container.stats(stream=False)
     usage: dict[str, Any] = stats["memory_stats"]
-    # As `docker stats` counts: the page cache is not the lab's to keep.
+    # Without the page cache, as `docker stats` counts.
     detail = usage.get("stats", {})
     cache = int(detail.get("total_inactive_file", detail.get("inactive_file", 0)))
-    return LabStatus(Lab(machine).facts(), (int(usage.get("usage", 0)) - cache) >> 20, settings.state().folder)
+    return LabStatus(Lab(machine).checks(), (int(usage.get("usage", 0)) - cache) >> 20, settings.state().folder)
 
 
 def shell() -> None:
-    """Become a shell inside the lab, as root and with the administrator's credentials."""
+    """Replace this process by a shell in the lab, as root with the administrator's credentials."""
     running_lab(engine())
     program = shutil.which("docker")
     if program is None:
-        raise RegistryStackError("a shell needs the `docker` command, which is not installed here")
+        raise RegistryStackError("this needs the `docker` command, which is not installed: install Docker's CLI")
     os.execv(program, [program, "exec", "-it", settings.NAME, "bash", "-l"])
 
 
 def openrc() -> str:
-    """The running lab's openrc, for `eval`."""
+    """The operator's openrc, for `eval`."""
     running_lab(engine())
     path = settings.state().folder / credentials.OPENRC
     if not path.exists():
-        raise RegistryStackError(f"{path} is not there: run `tox -e lab -- up`, which writes it")
+        raise RegistryStackError(f"{path} is missing: run `{command_line('lab', 'up')}`, which writes it")
     return f"export OS_CLIENT_CONFIG_FILE={path.with_name(credentials.CLOUDS)}\n" + path.read_text()
 
 
 def running_lab(client: docker.DockerClient) -> Machine:
-    """The lab's machine; a RegistryStackError says how to get one."""
+    """The lab's machine; raises RegistryStackError when it is not running."""
     machine = Machine.find(client, settings.NAME)
     if machine is None or not machine.running:
-        raise RegistryStackError("no lab is running: run `tox -e lab -- up`")
+        raise RegistryStackError(f"no lab is running: run `{command_line('lab', 'up')}`")
     return machine

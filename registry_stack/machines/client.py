@@ -7,7 +7,7 @@ from pathlib import Path
 
 import docker
 
-from registry_stack.commands.client_config import client_configuration
+from registry_stack.client_config import client_configuration
 from registry_stack.deployment import Deployment
 from registry_stack.docker.machine import Machine, MachineSpec
 from registry_stack.images.project import ensure_project_image

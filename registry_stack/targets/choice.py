@@ -1,4 +1,4 @@
-"""Which target a command means, and what the cloud targets need to know of the cloud."""
+"""Chooses the target of a command, and the options of the cloud targets."""
 
 import os
 from collections.abc import Sequence
@@ -10,7 +10,8 @@ from registry_stack.deployment import State
 from registry_stack.errors import RegistryStackError
 from registry_stack.lab import settings as lab
 from registry_stack.lab.credentials import CLOUDS, ENVIRONMENT
-from registry_stack.targets.cloud.target import CloudOptions
+from registry_stack.product import command_line
+from registry_stack.targets.cloud.options import CloudOptions
 
 
 class Target(StrEnum):
@@ -22,7 +23,7 @@ class Target(StrEnum):
 
 
 def chosen_target(target: Target | None, os_cloud: str | None, name: str) -> Target:
-    """The one that is named; else the cloud that is; else where the deployment of that name is; else here."""
+    """The given target; else the given cloud; else the target of the existing deployment; else local."""
     if target is not None:
         return target
     if os_cloud or os.environ.get("OS_AUTH_URL"):
@@ -32,22 +33,21 @@ def chosen_target(target: Target | None, os_cloud: str | None, name: str) -> Tar
 
 
 def refuse_other_target(name: str, chosen: Target) -> None:
-    """Raise RegistryStackError when that name is taken by a deployment on another target."""
+    """Raise RegistryStackError when a deployment on another target has that name."""
     found = State(name).load()
     if found is not None and found.target != chosen.value:
         raise RegistryStackError(
-            f'"{name}" is deployed on the target {found.target}: '
-            f"go on with --target {found.target}, or use another --name"
+            f'"{name}" is deployed on the target {found.target}: use --target {found.target} or another --name'
         )
 
 
 def cloud_options(
     target: Target, os_cloud: str | None, name: str, environments: Sequence[Path] = (), **more: Any
 ) -> CloudOptions:
-    """The options of a cloud or of the lab, whose clouds.yaml and environment file lie with the lab's own state.
+    """The options of a cloud or of the lab.
 
-    What is deployed on a cloud is looked for there, unless another is named. The lab's environment file is for who
-    names none.
+    An existing deployment is updated on its own cloud, unless `os_cloud` names another. The lab has its own
+    clouds.yaml, and an environment file that is used when none is given.
     """
     if target is Target.lab:
         clouds = lab_clouds_file()
@@ -61,8 +61,8 @@ def cloud_options(
 
 
 def lab_clouds_file() -> Path:
-    """Written by `tox -e lab -- up`."""
+    """The clouds.yaml that `lab up` writes; raises RegistryStackError when it has not."""
     path = lab.state().folder / CLOUDS
     if not path.exists():
-        raise RegistryStackError("the lab is not up: run `tox -e lab -- up`")
+        raise RegistryStackError(f"the lab is not running: run `{command_line('lab', 'up')}`")
     return path

@@ -1,1 +1,1 @@
-"""The template layer: reads the Heat template and renders from it exactly what Heat would."""
+"""Reads heat/registry.yaml and evaluates it exactly as Heat does."""

@@ -1,4 +1,4 @@
-"""What the user gives: environment files (`-e`) and `-P name=value`, as for `openstack stack create`."""
+"""The user's input: environment files (`-e`) and `-P name=value`, as for `openstack stack create`."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ OPTION = "-P"
 
 @dataclass(frozen=True)
 class SourcedValue:
-    """A value the user gave and where: an environment file's name, or `-P`."""
+    """A value and its source: the name of an environment file, or `-P`."""
 
     value: Any
     source: str
@@ -31,9 +31,9 @@ class SourcedValue:
 
 @dataclass(frozen=True)
 class Environment:
-    """All environment files and options merged: `parameters` go before `defaults`, later before earlier.
+    """All environment files and options merged: `parameters` win over `defaults`, later values over earlier ones.
 
-    `ignored` names the sections with something in them that has no meaning without a Heat engine.
+    `ignored` names the sections with content that only a Heat engine can use.
     """
 
     parameters: dict[str, SourcedValue]
@@ -62,17 +62,17 @@ def read_environment(files: Sequence[Path] = (), options: Sequence[str] = ()) ->
 
 
 def parse_options(options: Sequence[str]) -> dict[str, Any]:
-    """`name=value` options as python-heatclient splits them: a single one may hold several, divided by `;`.
+    """`name=value` options, split as in python-heatclient: a single option may contain several, separated by `;`.
 
-    A name given twice becomes a list, also as there. Raises RegistryStackError for one without `=`.
+    A name given twice becomes a list, as there. Raises RegistryStackError for an option without `=`.
     """
     try:
         values: dict[str, Any] = format_parameters(list(options))
         return values
     except CommandError:
-        pass  # heatclient's message quotes the text, which may be a part of a password
+        pass  # heatclient's message quotes the text, which may be part of a password
     if len(options) == 1 and ";" in options[0]:
-        hint = 'a ";" in a single -P divides parameters: give such a value in an environment file'
+        hint = 'a ";" in a single -P separates parameters: put such a value in an environment file'
         raise RegistryStackError(f"{OPTION}: a part after a semicolon is not name=value; {hint}")
     number = next(number for number, option in enumerate(options, 1) if "=" not in option)
     raise RegistryStackError(f"{OPTION} number {number} is not name=value")
@@ -95,7 +95,7 @@ def _document(path: Path) -> dict[str, Any]:
         if name not in SECTIONS:
             hint = suggestion(str(name), SECTIONS) or f"; known are {', '.join(SECTIONS)}"
             raise RegistryStackError(f'{path}: unknown top-level key "{name}"{hint}')
-        if body is None:  # Heat refuses this as well (heat/common/environment_format.py, validate)
+        if body is None:  # refused by Heat as well (heat/common/environment_format.py, validate)
             raise RegistryStackError(f'{path}: section "{name}" is empty; remove it or fill it')
     return document
 
@@ -108,7 +108,7 @@ def _section(path: Path, document: dict[str, Any], name: str) -> dict[str, Sourc
 
 
 def _check_merge_strategies(path: Path, strategies: Any) -> None:
-    """Only Heat's default is carried out here; anything else would change values silently."""
+    """Only Heat's default is implemented; anything else would change values silently."""
     if not strategies or (isinstance(strategies, dict) and set(strategies.values()) == {"overwrite"}):
         return
     raise RegistryStackError(f'{path}: {PARAMETER_MERGE_STRATEGIES} other than "overwrite" are not supported')

@@ -1,42 +1,38 @@
-"""Evaluates HOT functions and conditions as Heat does (heat/engine/hot/functions.py, openstack-heat 27)."""
+"""Evaluates the HOT functions and conditions that heat/registry.yaml uses, as Heat does (heat/engine/hot/functions.py).
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+A function of HOT that is missing here is an error, never taken for data. The unit tests compare the results with Heat's
+own engine, and fail when a function is here that the template no longer uses.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from registry_stack.errors import RegistryStackError
-from registry_stack.template.string_functions import Replace, list_join, str_split
+from registry_stack.template.string_functions import list_join, str_replace, str_replace_vstrict
 from registry_stack.template.template import Template
 from registry_stack.template.yaml_loader import read_text
 
 # ("floating_ip", "floating_ip_address") -> what get_attr gives; ("server",) -> what get_resource gives.
 References = Mapping[tuple[str, ...], Any]
 
-# Everything else HOT 2018-08-31 .. 2021-04-16 calls a function: met in a template it is an error, not data.
+_TEXT: dict[str, Callable[[Any], Any]] = {
+    "str_replace": str_replace,
+    "str_replace_vstrict": str_replace_vstrict,
+    "list_join": list_join,
+}
+SUPPORTED = frozenset({"get_param", "get_attr", "get_resource", "get_file", "if", *_TEXT})
+SUPPORTED_IN_CONDITIONS = frozenset({"get_param", "equals", "not", "and"})
+# Everything else that HOT 2018-08-31 calls a function.
 UNSUPPORTED = frozenset(
     (
-        *("repeat", "resource_facade", "digest", "map_merge", "yaql", "map_replace", "filter", "make_url"),
-        *("list_concat", "list_concat_unique", "Ref", "Fn::Select", "Fn::GetAZs", "Fn::Join", "Fn::Split"),
-        *("Fn::Replace", "Fn::Base64", "Fn::MemberListToMap", "Fn::ResourceFacade"),
+        *("contains", "digest", "filter", "list_concat", "list_concat_unique", "make_url", "map_merge", "map_replace"),
+        *("repeat", "resource_facade", "str_replace_strict", "str_split", "yaql"),
+        *("Ref", "Fn::Select", "Fn::GetAZs", "Fn::Join", "Fn::Split", "Fn::Replace", "Fn::Base64"),
+        *("Fn::MemberListToMap", "Fn::ResourceFacade"),
     )
 )
-
-_TEXT: dict[str, Callable[[Any], Any]] = {
-    "str_replace": Replace("str_replace"),
-    "str_replace_strict": Replace("str_replace_strict", strict=True),
-    "str_replace_vstrict": Replace("str_replace_vstrict", strict=True, allow_empty=False),
-    "list_join": list_join,
-    "str_split": str_split,
-}
-_LOOKUPS = frozenset({"get_param", "get_attr", "get_resource", "get_file", "if", "contains"})
-_CONDITIONS = frozenset({"get_param", "equals", "not", "and", "or", "contains"})
-SUPPORTED = _LOOKUPS | _TEXT.keys()
-SUPPORTED_IN_CONDITIONS = _CONDITIONS
-
-
-class UnknownReferenceError(RegistryStackError):
-    """The template refers to a resource or attribute nobody gave a value for."""
+UNSUPPORTED_IN_CONDITIONS = frozenset({"contains", "or", "yaql"})
 
 
 @dataclass
@@ -52,19 +48,23 @@ class Scope:
     _conditions: dict[str, bool | None] = field(default_factory=dict)
 
     def evaluate(self, snippet: Any, where: str) -> Any:
-        """The snippet with every function resolved.
-
-        Raises RegistryStackError naming the template and the place below `where`; UnknownReferenceError for a
-        resource or attribute that is not in `references`.
-        """
-        value = self._walk(snippet, where)
-        return None if value is ... else value
+        """The snippet with every function resolved; raises RegistryStackError naming the place below `where`."""
+        if isinstance(snippet, Mapping):
+            name = next(iter(snippet)) if len(snippet) == 1 else None
+            if name in SUPPORTED:
+                return self._call(name, snippet[name], f"{where}.{name}")
+            if name in UNSUPPORTED:
+                raise self._unsupported(f"{where}.{name}", SUPPORTED)
+            return {key: self.evaluate(value, f"{where}.{key}") for key, value in snippet.items()}
+        if isinstance(snippet, list):
+            return [self.evaluate(value, f"{where}[{number}]") for number, value in enumerate(snippet)]
+        return snippet
 
     def condition(self, condition: Any, where: str) -> bool:
         """A condition given by name, as a boolean or as a function, resolved."""
-        value = self._walk(condition, where, in_condition=True)
+        value = self._condition_value(condition, where)
         if value is None or isinstance(value, bool):
-            return value is not False  # Heat: no condition is a true one
+            return value is not False  # in Heat, no condition is a true one
         if not isinstance(value, str) or value not in self.template.conditions:
             raise self._error(where, f'invalid condition "{value}"')
         return self._named(value)
@@ -77,130 +77,86 @@ class Scope:
                 raise self._error(where, "the definition is circular")
             return known
         self._conditions[name] = None
-        value = self._walk(self.template.conditions[name], where, in_condition=True)
+        value = self._condition_value(self.template.conditions[name], where)
         if not isinstance(value, bool):
             raise self._error(where, f"must be true or false, not a {type(value).__name__}")
         self._conditions[name] = value
         return value
 
-    def _walk(self, snippet: Any, where: str, in_condition: bool = False) -> Any:
-        """Resolve; `...` stands for "as if it were not there" (an `if` without an else)."""
-        if isinstance(snippet, Mapping):
-            name = next(iter(snippet)) if len(snippet) == 1 else None
-            if isinstance(name, str) and self._is_function(name, in_condition):
-                return self._call(name, snippet[name], f"{where}.{name}", in_condition)
-            pairs = ((k, self._walk(v, f"{where}.{k}", in_condition)) for k, v in snippet.items())
-            return {key: value for key, value in pairs if value is not ...}
-        if isinstance(snippet, list):
-            items = (self._walk(v, f"{where}[{i}]", in_condition) for i, v in enumerate(snippet))
-            return [item for item in items if item is not ...]
+    def _condition_value(self, snippet: Any, where: str) -> Any:
+        if not isinstance(snippet, Mapping) or len(snippet) != 1:
+            return snippet
+        (name, args) = next(iter(snippet.items()))
+        where = f"{where}.{name}"
+        if name in SUPPORTED | UNSUPPORTED | UNSUPPORTED_IN_CONDITIONS and name not in SUPPORTED_IN_CONDITIONS:
+            raise self._unsupported(where, SUPPORTED_IN_CONDITIONS)
+        match name, args:
+            case "get_param", _:
+                return self._call(name, args, where)
+            case "equals", [one, other]:
+                return bool(self._condition_value(one, f"{where}[0]") == self._condition_value(other, f"{where}[1]"))
+            case "equals", _:
+                raise self._error(where, "needs [value, value]")
+            case "not", _ if args is not None:
+                return not self.condition(args, where)
+            case "and", [_, _, *_]:
+                values = [self.condition(item, f"{where}[{number}]") for number, item in enumerate(args)]
+                return all(values)
+            case (("not" | "and"), _):
+                raise self._error(where, "needs a condition" if name == "not" else "needs two conditions or more")
         return snippet
 
-    def _is_function(self, name: str, in_condition: bool) -> bool:
-        return name in SUPPORTED or name in UNSUPPORTED or (in_condition and name in _CONDITIONS)
-
-    def _call(self, name: str, args: Any, where: str, in_condition: bool) -> Any:
-        if in_condition and name not in _CONDITIONS:
-            raise self._error(where, "this function cannot be used in a condition")
-        if name in UNSUPPORTED:
-            known = ", ".join(sorted(SUPPORTED))
-            raise self._error(where, f"this function is not supported here; supported: {known}")
-        # `if` looks at the branch it takes only; get_file's name is read by the client, so it is literal.
+    def _call(self, name: str, args: Any, where: str) -> Any:
         if name == "if":
             return self._if(args, where)
-        try:
-            return self._function(name)(args if name == "get_file" else self._walk(args, where, in_condition))
-        except ValueError as error:
-            raise self._error(where, str(error)) from None
-
-    def _function(self, name: str) -> Callable[[Any], Any]:
-        own: dict[str, Callable[[Any], Any]] = {
+        own = {
             "get_param": self._get_param,
             "get_attr": self._get_attr,
             "get_resource": self._get_resource,
             "get_file": self._get_file,
-            "contains": _contains,
-            "equals": _equals,
-            "not": self._not,
-            "and": functools.partial(self._all_or_any, all),
-            "or": functools.partial(self._all_or_any, any),
         }
-        return own[name] if name in own else _TEXT[name]
-
-    def _error(self, where: str, message: str) -> RegistryStackError:
-        return RegistryStackError(f"{self.template.path}: {where}: {message}")
+        try:
+            return own[name](args) if name in own else _TEXT[name](self.evaluate(args, where))
+        except ValueError as error:
+            raise self._error(where, str(error)) from None
 
     def _if(self, args: Any, where: str) -> Any:
-        lengths = (2, 3) if self.template.nullable_if else (3,)
-        if not isinstance(args, list) or len(args) not in lengths:
+        """Only the branch that is taken is evaluated."""
+        if not isinstance(args, list) or len(args) != 3:
             raise self._error(where, "needs [condition, value if true, value if false]")
-        if self.condition(args[0], f"{where}[0]"):
-            return self._walk(args[1], f"{where}[1]")
-        return self._walk(args[2], f"{where}[2]") if len(args) == 3 else ...
+        branch = 1 if self.condition(args[0], f"{where}[0]") else 2
+        return self.evaluate(args[branch], f"{where}[{branch}]")
 
-    def _get_param(self, args: Any) -> Any:
-        name, *path = args if isinstance(args, list) and args else [args]
+    def _get_param(self, name: Any) -> Any:
         if not isinstance(name, str) or not name:
             raise ValueError("needs a parameter's name")
         if name not in self.values:
             raise ValueError(f'unknown parameter "{name}"')
-        value = _select(self.values[name], path, numeric_text=True)
-        return "" if path and value is None else value
+        return self.values[name]
 
     def _get_attr(self, args: Any) -> Any:
-        if not isinstance(args, list) or len(args) < 2:
-            raise ValueError("needs [resource, attribute, ...]")
-        resource, attribute, *path = args
-        if (resource, attribute) not in self.references:
-            what = f'attribute "{attribute}" of resource "{resource}"'
-            raise UnknownReferenceError(self._unknown(what, resource))
-        return _select(self.references[resource, attribute], path)
+        match args:
+            case [str(resource), str(attribute)]:
+                return self._reference((resource, attribute), f'attribute "{attribute}" of resource "{resource}"')
+        raise ValueError("needs [resource, attribute]")
 
-    def _get_resource(self, args: Any) -> Any:
-        if (args,) not in self.references:
-            raise UnknownReferenceError(self._unknown(f'resource "{args}"', args))
-        return self.references[args,]
+    def _get_resource(self, name: Any) -> Any:
+        return self._reference((name,), f'resource "{name}"')
 
-    def _unknown(self, what: str, resource: Any) -> str:
-        if resource not in self.template.resources:
-            return f'{self.template.path}: {what} is used, but no resource "{resource}" is in the template'
-        return f"{self.template.path}: {what} has no value here"
+    def _reference(self, key: tuple[str, ...], what: str) -> Any:
+        if key in self.references:
+            return self.references[key]
+        if key[0] not in self.template.resources:
+            raise ValueError(f'{what} is used, but the template has no resource "{key[0]}"')
+        raise ValueError(f"{what} has no value here")
 
-    def _get_file(self, args: Any) -> str:
-        if not isinstance(args, str):
+    def _get_file(self, name: Any) -> str:
+        if not isinstance(name, str):
             raise ValueError("needs a literal file name, relative to the template")
-        return read_text(self.template.path.parent / args, "file named by get_file:")
+        return read_text(self.template.path.parent / name, "file named by get_file:")
 
-    def _not(self, args: Any) -> bool:
-        if args is None:
-            raise ValueError("needs a condition")
-        return not self.condition(args, "not")
+    def _unsupported(self, where: str, supported: frozenset[str]) -> RegistryStackError:
+        return self._error(where, f"this function is not supported here; supported: {', '.join(sorted(supported))}")
 
-    def _all_or_any(self, combine: Callable[[list[bool]], bool], args: Any) -> bool:
-        if not isinstance(args, list) or len(args) < 2:
-            raise ValueError("needs a list of at least two conditions")
-        return combine([self.condition(arg, f"[{number}]") for number, arg in enumerate(args)])
-
-
-def _equals(args: Any) -> bool:
-    if not isinstance(args, list) or len(args) != 2:
-        raise ValueError("needs [value, value]")
-    return bool(args[0] == args[1])
-
-
-def _contains(args: Any) -> bool:
-    if not isinstance(args, list) or len(args) != 2 or not isinstance(args[1], Sequence):
-        raise ValueError("needs [value, list]")
-    return args[0] in args[1]
-
-
-def _select(value: Any, path: list[Any], numeric_text: bool = False) -> Any:
-    """Follow a path into maps and lists; None when it leads nowhere, as Heat gives it."""
-    try:
-        for key in path:
-            if numeric_text and isinstance(value, Sequence) and isinstance(key, str):
-                key = int(key)
-            value = value[key]
-    except (KeyError, IndexError, TypeError, ValueError):
-        return None
-    return value
+    def _error(self, where: str, message: str) -> RegistryStackError:
+        return RegistryStackError(f"{self.template.path}: {where}: {message}")

@@ -1,23 +1,22 @@
-"""A Heat Orchestration Template: its parameters, groups and sections, nothing evaluated yet."""
+"""A Heat Orchestration Template, loaded and not yet evaluated."""
 
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from registry_stack.errors import RegistryStackError
 from registry_stack.template.yaml_loader import load_yaml
 
-# Release names Heat takes instead of dates (heat/engine/hot/template.py, setup.cfg heat.templates).
-_RELEASES = {"rocky": "2018-08-31", "wallaby": "2021-04-16"}
-_OLDEST = "2018-08-31"
+_VERSION = "2018-08-31"
 _SECTIONS = frozenset(
     {
         *("heat_template_version", "description", "parameters", "parameter_groups"),
         *("conditions", "resources", "outputs"),
     }
 )
-_TYPES = frozenset({"string", "number", "boolean", "comma_delimited_list", "json"})
-_CONSTRAINTS = ("range", "length", "modulo", "allowed_values", "allowed_pattern", "custom_constraint")
+_TYPES = frozenset({"string", "number", "boolean", "comma_delimited_list"})
+_CONSTRAINTS = ("range", "length", "allowed_values", "allowed_pattern", "custom_constraint")
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Parameter:
 
     @property
     def required(self) -> bool:
-        """Whether somebody must give a value: it has no default (a null default is none, as in Heat)."""
+        """Whether the user must give a value: it has no default (as in Heat, a null default is none)."""
         return self.default is None
 
 
@@ -58,31 +57,25 @@ class Group:
 
 @dataclass(frozen=True)
 class Template:
-    """A loaded template; the sections hold their YAML as it stands."""
+    """A loaded template; the sections are plain YAML."""
 
     path: Path
-    version: str
     parameters: dict[str, Parameter]
     groups: tuple[Group, ...] = ()
     conditions: dict[str, Any] = field(default_factory=dict)
     resources: dict[str, Any] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def nullable_if(self) -> bool:
-        """Whether `if` may lack its third argument (HOT 2021-04-16, `IfNullable` in Heat)."""
-        return self.version >= "2021-04-16"
-
     def resources_of(self, resource_type: str) -> dict[str, dict[str, Any]]:
-        """The resources of one type, by name."""
         return {name: body for name, body in self.resources.items() if body.get("type") == resource_type}
 
 
+@cache
 def load_template(path: Path) -> Template:
-    """Read and check a template's shape.
+    """Read a template, once, and check its shape.
 
-    Raises RegistryStackError naming file and place: not found, not YAML, a key twice, an unknown section,
-    a version before 2018-08-31, or a parameter that is not one.
+    Raises RegistryStackError naming file and place: not found, not YAML, a duplicate key, an unknown section, another
+    version of HOT, or a malformed parameter.
     """
     document = load_yaml(path, "template")
     if not isinstance(document, dict):
@@ -90,11 +83,12 @@ def load_template(path: Path) -> Template:
     for section in document:
         if section not in _SECTIONS:
             raise RegistryStackError(f'{path}: unknown section "{section}"')
+    if str(document.get("heat_template_version")) != _VERSION:
+        raise RegistryStackError(f"{path}: heat_template_version must be {_VERSION}")
     sections = {name: _section(path, document, name) for name in ("conditions", "resources", "outputs")}
     _check_bodies(path, sections)
     return Template(
         path=path,
-        version=_version(path, document),
         parameters={
             name: _parameter(path, name, body) for name, body in _section(path, document, "parameters").items()
         },
@@ -115,14 +109,6 @@ def _check_bodies(path: Path, sections: dict[str, dict[str, Any]]) -> None:
         for name, body in sections[section].items():
             if not isinstance(body, dict) or key not in body:
                 raise RegistryStackError(f'{path}: {section}.{name} must be a mapping with "{key}"')
-
-
-def _version(path: Path, document: dict[str, Any]) -> str:
-    given = str(document.get("heat_template_version", ""))
-    version = _RELEASES.get(given, given)
-    if version < _OLDEST or not version[:1].isdigit():
-        raise RegistryStackError(f'{path}: heat_template_version "{given}" is not supported; use {_OLDEST} or later')
-    return version
 
 
 def _parameter(path: Path, name: str, body: Any) -> Parameter:

@@ -1,4 +1,4 @@
-"""YAML files as Heat reads them, with errors that name file, line and column."""
+"""Loads YAML as Heat does, with errors that name file, line and column."""
 
 from collections.abc import Hashable
 from pathlib import Path
@@ -10,16 +10,14 @@ from registry_stack.errors import RegistryStackError
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Safe, keeps dates as text, and refuses a key that stands twice in one mapping."""
+    """Safe, keeps dates as text, and refuses duplicate keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable) and key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f'the key "{key}" stands twice', key_node.start_mark
-                )
+                raise yaml.constructor.ConstructorError(None, None, f'duplicate key "{key}"', key_node.start_mark)
             if isinstance(key, Hashable):
                 seen.add(key)
         return super().construct_mapping(node, deep)
@@ -30,7 +28,7 @@ _StrictLoader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node
 
 
 def read_text(path: Path, what: str) -> str:
-    """The UTF-8 text of a file, newlines untouched.
+    """The UTF-8 text of a file, with its newlines as they are.
 
     Raises RegistryStackError, with `what` naming the kind of file, when it cannot be read.
     """
@@ -47,7 +45,7 @@ def read_text(path: Path, what: str) -> str:
 def parse_yaml(text: str, name: str) -> Any:
     """The parsed text; raises RegistryStackError `name:line:column: not valid YAML: reason`."""
     try:
-        # A subclass of SafeLoader: it makes nothing but plain data.
+        # A subclass of SafeLoader creates plain data only.
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark

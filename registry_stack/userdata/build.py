@@ -26,7 +26,8 @@ from zopfli.gzip import compress
 from registry_stack.errors import RegistryStackError
 from registry_stack.template.template import Parameter, Template, load_template
 from registry_stack.template.yaml_loader import load_yaml, read_text
-from registry_stack.userdata.render import BUNDLE, NOVA_LIMIT, placeholders, render_user_data
+from registry_stack.userdata.host_files import BUNDLE
+from registry_stack.userdata.render import NOVA_LIMIT, placeholders, render_user_data
 
 ENCODING = "gzip+base64"
 ROOT = Path(__file__).parents[2]

@@ -18,8 +18,8 @@ from registry_stack.polling import wait_until
 from registry_stack.targets.choice import Target, cloud_options
 from registry_stack.targets.cloud import target as cloud
 from registry_stack.targets.cloud.connection import connect, heat
+from registry_stack.targets.cloud.options import CloudOptions
 from registry_stack.targets.cloud.stack import Stack
-from registry_stack.targets.cloud.target import CloudOptions
 from tests.host.listening_ports import listening
 from tests.host.targets import (
     CHECK_REPO,

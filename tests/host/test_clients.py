@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from testinfra.host import Host
 
-from registry_stack.commands.client_config import client_configuration
+from registry_stack.client_config import client_configuration
 from registry_stack.docker.machine import Machine
 from registry_stack.errors import RegistryStackError
 from registry_stack.machines.client import configure, image_digest
@@ -16,10 +16,10 @@ from registry_stack.targets.local.host import LOCAL_DEFAULTS
 from registry_stack.template.environment import Environment, SourcedValue
 from registry_stack.template.parameters import resolve_parameters
 from registry_stack.template.template import load_template
-from registry_stack.userdata.render import render_outputs
 from tests.host.journal import journal
 from tests.host.targets import Target
 from tests.support.oci import ImageRef, OciClient
+from tests.support.outputs import render_output
 from tests.support.upstream import Upstream
 
 
@@ -153,10 +153,8 @@ def stack_configuration(target: Target) -> str:
     template = load_template(TEMPLATE)
     given = {name: SourcedValue(value, "the test") for name, value in own.items()}
     data = json.dumps({"ca": Path(target.deployment.ca_file).read_text()})
-    outputs = render_outputs(
-        template, resolve_parameters(template, Environment(given, {}), LOCAL_DEFAULTS), {("ready", "data"): data}
-    )
-    return str(outputs["client_configuration"])
+    values = resolve_parameters(template, Environment(given, {}), LOCAL_DEFAULTS)
+    return str(render_output(template, "client_configuration", values, {("ready", "data"): data}))
 
 
 def test_output_of_the_stack_configures_a_docker_host(

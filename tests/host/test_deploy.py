@@ -196,7 +196,7 @@ def test_killed_replacement_is_cleaned_up(client: DockerClient, pushed: ImageRef
 
 def test_destroy_asks(pushed: ImageRef) -> None:
     done = run("destroy", "--name", NAME)
-    assert (done.code, done.error) == (1, "error: nobody is there to be asked: add --yes to go on")
+    assert (done.code, done.error) == (1, "error: confirmation needs a terminal: add --yes to continue")
 
 
 def test_destroy_can_keep_the_data(client: DockerClient, pushed: ImageRef) -> None:

@@ -10,7 +10,7 @@ import pytest
 from registry_stack.docker.engine import engine
 from registry_stack.docker.machine import remove_labelled
 from registry_stack.targets.local.host import render
-from registry_stack.userdata.render import HostFile, host_files
+from registry_stack.userdata.host_files import HostFile, host_files
 from tests.host.conftest import MACHINES
 from tests.host.flatcar import ADDRESS, UNIT, Flatcar
 from tests.host.targets import METADATA, RUN_LABEL

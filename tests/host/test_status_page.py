@@ -9,7 +9,7 @@ from axe_selenium_python import Axe
 from selenium.webdriver.common.by import By
 from testinfra.host import Host
 
-from registry_stack.commands.client_config import CLIENTS, client_configuration
+from registry_stack.client_config import CLIENTS, client_configuration
 from registry_stack.polling import wait_until
 from tests.host.browser import NO_JAVASCRIPT, Browser, complaints, emulate
 from tests.host.targets import Target

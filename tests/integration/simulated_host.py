@@ -19,7 +19,7 @@ from registry_stack.targets.local.host import LOCAL_DEFAULTS, render
 from registry_stack.template.environment import Environment, SourcedValue
 from registry_stack.template.parameters import resolve_parameters
 from registry_stack.template.template import load_template
-from registry_stack.userdata.render import host_files
+from registry_stack.userdata.host_files import host_files
 from tests.integration.client import PushClient, insecure_get
 from tests.integration.docker_run import Surroundings
 from tests.integration.docker_shim import DockerFakeUpstream

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
-from registry_stack.userdata.render import UNIT_DIRECTORY, HostFile
+from registry_stack.userdata.host_files import UNIT_DIRECTORY, HostFile
 
 _SETTING = re.compile(r"(\w+)=(.*)")
 

@@ -5,7 +5,7 @@ import pytest
 from registry_stack.docker.machine import Machine, MachineSpec
 from registry_stack.images.base import base_image
 from registry_stack.targets.local.host import render
-from registry_stack.userdata.render import host_files
+from registry_stack.userdata.host_files import host_files
 from tests.integration.session import Run
 from tests.integration.simulated_host import resolved_values
 

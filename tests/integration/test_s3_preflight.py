@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from registry_stack.targets.cloud.s3 import s3_objection
+from registry_stack.targets.cloud.s3 import s3_failure
 from tests.integration.swift import Swift
 
 BUCKET = "asked-beforehand"
@@ -18,18 +18,18 @@ def values(swift: Swift) -> dict[str, Any]:
 
 
 def test_bucket_that_can_be_written_to(swift: Swift, values: dict[str, Any]) -> None:
-    assert s3_objection(values) is None
+    assert s3_failure(values) is None
     assert swift.objects(BUCKET) == []
 
 
 def test_no_bucket(values: dict[str, Any]) -> None:
     line = f's3_bucket: no bucket "no-such-bucket" at {values["s3_endpoint"]}: create it'
-    assert s3_objection(values | {"s3_bucket": "no-such-bucket"}) == line
+    assert s3_failure(values | {"s3_bucket": "no-such-bucket"}) == line
 
 
 @pytest.mark.parametrize("name", ["s3_access_key", "s3_secret_key"])
 def test_wrong_key(values: dict[str, Any], name: str) -> None:
-    line = s3_objection(values | {name: "0123456789abcdef"})
+    line = s3_failure(values | {name: "0123456789abcdef"})
     assert line is not None
     assert line.startswith(
         f's3_access_key, s3_secret_key: {values["s3_endpoint"]} refuses to write to bucket "{BUCKET}": '
@@ -39,10 +39,10 @@ def test_wrong_key(values: dict[str, Any], name: str) -> None:
 
 def test_no_key(values: dict[str, Any]) -> None:
     line = "s3_access_key, s3_secret_key: storage_driver s3 needs both"
-    assert s3_objection(values | {"s3_secret_key": ""}) == line
+    assert s3_failure(values | {"s3_secret_key": ""}) == line
 
 
 def test_no_endpoint(values: dict[str, Any]) -> None:
-    line = s3_objection(values | {"s3_endpoint": "http://127.0.0.1:9"})
+    line = s3_failure(values | {"s3_endpoint": "http://127.0.0.1:9"})
     assert line is not None
     assert line.startswith("s3_endpoint: http://127.0.0.1:9 cannot be used: ")

@@ -20,7 +20,7 @@ from tests.lab.conftest import RunningLab
 
 def test_every_fact_of_readiness_holds(running: RunningLab) -> None:
     status = lab.status()
-    assert [fact for fact in status.facts if not fact.holds] == []
+    assert [check for check in status.checks if not check.passed] == []
     assert status.memory_mib < 5 * 1024, "no server runs yet"
 
 

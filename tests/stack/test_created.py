@@ -56,7 +56,7 @@ def test_again_changes_nothing(deployed: StackUnderTest) -> None:
     server = deployed.server
     done = deployed.deploy()
     assert done.code == 0, done.err
-    assert f"stack {deployed.name} is there, with these parameters" in done.err
+    assert f"stack {deployed.name} is up to date" in done.err
     assert done.seconds < 60
     assert deployed.server == server
 
@@ -149,7 +149,7 @@ def test_update_in_place(deployed: StackUnderTest) -> None:
     done = deployed.deploy("-P", "ready_timeout_seconds=900")
     assert done.code == 0, done.err
     # What is not applied to a server that stays is still known as asked for.
-    assert "is there, with these parameters" in deployed.deploy("-P", "ready_timeout_seconds=900").err
+    assert "is up to date" in deployed.deploy("-P", "ready_timeout_seconds=900").err
     deployed.mirror().expect(200, "GET", "/v2/")
     assert deployed.server == server
 

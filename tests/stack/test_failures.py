@@ -95,7 +95,7 @@ def test_preflight_refuses(world: StackUnderTest, case: str) -> None:
     name = f"{world.name}-refused"
     parameter, line = REFUSED[case]
     done = run("deploy", "--target", "lab", "--name", name, "-e", str(world.environment), "-P", parameter)
-    assert (done.code, done.error) == (1, "error: this cloud cannot have the stack:")
+    assert (done.code, done.error) == (1, "error: preflight failed:")
     assert f"\n  {line}" in done.err
     assert Stack(heat_of(world.lab), name).get() is None
 

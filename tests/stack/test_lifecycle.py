@@ -25,9 +25,9 @@ def test_replacing_the_server_is_said_beforehand(deployed: StackUnderTest, pushe
     """Asked, and nobody answers: nothing is changed."""
     server = deployed.server
     done = deployed.deploy("-P", USER)
-    assert (done.code, done.error) == (1, "error: nobody is there to be asked: add --yes to go on")
+    assert (done.code, done.error) == (1, "error: confirmation needs a terminal: add --yes to continue")
     assert "registry_username: docker -> another" in done.err
-    assert "The server is replaced, for: registry_username. The cache on its disk is lost" in done.err
+    assert "This replaces the server (registry_username). The cache on its disk is lost" in done.err
     assert deployed.server == server
     assert is_there(deployed, pushed)
 
@@ -53,7 +53,7 @@ def test_created_again_by_hand_and_adopted(by_hand: StackUnderTest, pushed: Imag
     assert done.code == 0, done.err
     assert by_hand.server == server
     assert is_there(by_hand, pushed)
-    assert f"stack {by_hand.name} is there, with these parameters" in by_hand.deploy().err
+    assert f"stack {by_hand.name} is up to date" in by_hand.deploy().err
 
 
 @pytest.fixture(scope="module")

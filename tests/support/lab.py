@@ -16,7 +16,7 @@ from registry_stack.docker.machine import Machine
 from registry_stack.lab import credentials, lab, settings
 from registry_stack.targets.choice import Target, cloud_options
 from registry_stack.targets.cloud.connection import connect
-from registry_stack.targets.cloud.target import CloudOptions
+from registry_stack.targets.cloud.options import CloudOptions
 
 
 @dataclass(frozen=True)

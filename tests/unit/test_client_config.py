@@ -1,4 +1,4 @@
-"""What client-config prints: every file in it parses as what it claims to be, and names both addresses."""
+"""client-config: each file that it prints parses in its own format and contains both addresses."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from registry_stack.commands.client_config import CLIENTS, client_configuration, fill_in, templates
+from registry_stack.client_config import CLIENTS, client_configuration, fill_in, templates
 from registry_stack.deployment import Deployment
 
 DEPLOYMENT = Deployment(
@@ -49,7 +49,7 @@ def test_every_file_parses(client: str) -> None:
 
 
 @pytest.mark.parametrize("client", list(CLIENTS))
-def test_names_both_addresses_the_ca_and_the_user(client: str) -> None:
+def test_text_has_both_addresses_the_ca_and_the_user(client: str) -> None:
     text = client_configuration(client, DEPLOYMENT)
     for needed in ("mirror.example.com:8443", "mirror.example.com:5000", "/state/ca.crt", "docker"):
         assert needed in text
@@ -60,7 +60,7 @@ def test_docker_is_reloaded() -> None:
     assert "\nsystemctl reload docker\n" in client_configuration("docker", DEPLOYMENT)
 
 
-def test_docker() -> None:
+def test_docker_uses_the_mirror() -> None:
     assert files("docker") == {"/etc/docker/daemon.json": {"registry-mirrors": ["https://mirror.example.com:8443"]}}
 
 
@@ -77,8 +77,8 @@ def test_podman_mirrors_docker_hub() -> None:
     assert registry["mirror"] == [{"location": "mirror.example.com:8443"}]
 
 
-def test_more_upstreams() -> None:
-    """Each client by the way that it has: ns= of containerd, names for Docker, paths for Podman and BuildKit."""
+def test_each_client_selects_more_upstreams_in_its_own_way() -> None:
+    """containerd by ns=, Docker by name, Podman and BuildKit by path."""
     more = replace(DEPLOYMENT, upstreams={"ghcr": "https://ghcr.io", "own": "http://own.example:5000"})
     found = {client: files(client, more) for client in CLIENTS}
     assert "install -D -m 0644 ca.crt /etc/docker/certs.d/ghcr.mirror.example.com:8443/ca.crt" in client_configuration(
@@ -106,8 +106,8 @@ def test_no_secret_is_printed() -> None:
 
 @pytest.mark.parametrize("client", list(CLIENTS))
 @pytest.mark.parametrize("upstreams", [{}, {"ghcr": "ghcr.io", "own": "own.example:5000"}])
-def test_the_host_fills_in_the_same(client: str, upstreams: dict[str, str], tmp_path: Path) -> None:
-    """The status page has these texts from the same files, filled in on the host."""
+def test_host_renders_the_same_text(client: str, upstreams: dict[str, str], tmp_path: Path) -> None:
+    """The status page shows the same files, rendered on the host."""
     names = {"mirror": "mirror.example.com", "registry": "mirror.example.com:5000", "user": "somebody"}
     text = templates()[f"/etc/docker-registry/clients/{client}"].content.decode()
     program = tmp_path / "fill-in.awk"

@@ -1,4 +1,4 @@
-"""What `destroy` does to whom, and what is said of a certificate."""
+"""`destroy --purge`, and the check of the certificate that a deployment presents."""
 
 import ssl
 from dataclasses import dataclass, field
@@ -10,8 +10,8 @@ import pytest
 
 from registry_stack.deployment import Deployment, State
 from registry_stack.errors import RegistryStackError
-from registry_stack.targets.cloud import target
-from registry_stack.targets.cloud.target import CloudOptions
+from registry_stack.targets.cloud import certificate, target
+from registry_stack.targets.cloud.options import CloudOptions
 
 NAME = "one"
 KNOWN = Deployment(
@@ -21,7 +21,7 @@ KNOWN = Deployment(
 
 @dataclass
 class Cloud:
-    """A cloud with one stack, or none, and what was done to it, in order."""
+    """A cloud with one stack or none, which records what is done to it."""
 
     parameters: dict[str, str] | None
     done: list[str] = field(default_factory=list)
@@ -48,7 +48,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def destroyed(monkeypatch: pytest.MonkeyPatch, cloud: Cloud) -> list[str]:
-    """What a `destroy --purge` says."""
+    """The progress that `destroy --purge` reports."""
     said: list[str] = []
     monkeypatch.setattr(target, "connect", lambda *_names: cloud)
     monkeypatch.setattr(target, "Stack", cloud.stack)
@@ -56,7 +56,7 @@ def destroyed(monkeypatch: pytest.MonkeyPatch, cloud: Cloud) -> list[str]:
     return said
 
 
-def test_images_are_purged_while_the_stack_can_say_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_purge_deletes_the_images_before_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     State(NAME).save(KNOWN)
     cloud = Cloud({"storage_driver": "swift", "swift_container": "images", "os_project_name": "my-project"})
     assert destroyed(monkeypatch, cloud) == ["deleted 1 objects in the Swift container images"]
@@ -67,26 +67,28 @@ def test_images_are_purged_while_the_stack_can_say_where_they_are(monkeypatch: p
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
-        ({"storage_driver": "s3"}, "not purged: the images are not in Swift, by storage_driver"),
+        ({"storage_driver": "s3"}, "not purged: storage_driver says that the images are not in Swift"),
         (
             {"storage_driver": "swift", "swift_container": "images", "os_project_name": "other"},
-            'not purged: the images are in the Swift of the project "other"',
+            'not purged: the images are in the Swift account of the project "other"',
         ),
-        ({}, "not purged: the images are not in Swift, by storage_driver"),
+        ({}, "not purged: storage_driver says that the images are not in Swift"),
     ],
 )
-def test_what_is_not_purged_is_said(monkeypatch: pytest.MonkeyPatch, parameters: dict[str, str], said: str) -> None:
+def test_purge_reports_images_that_it_cannot_delete(
+    monkeypatch: pytest.MonkeyPatch, parameters: dict[str, str], said: str
+) -> None:
     cloud = Cloud(parameters)
     assert destroyed(monkeypatch, cloud) == [said]
     assert cloud.done == ["delete stack"]
 
 
-def test_a_purge_without_a_stack_says_that_it_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_purge_without_a_stack_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     (said,) = destroyed(monkeypatch, Cloud(None))
     assert said.startswith("not purged: only the stack knew where its images are")
 
 
-def test_what_is_deployed_in_another_project_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_destroy_refuses_a_stack_of_another_project(monkeypatch: pytest.MonkeyPatch) -> None:
     State(NAME).save(KNOWN)
     cloud = Cloud({"storage_driver": "swift", "swift_container": "images"}, current_project_id="theirs")
     with pytest.raises(
@@ -107,21 +109,19 @@ UNKNOWN_ISSUER, EXPIRED = 20, 10
 
 
 @pytest.mark.parametrize(("new_server", "code"), [(True, UNKNOWN_ISSUER), (True, EXPIRED), (False, EXPIRED)])
-def test_a_certificate_that_cannot_be_its_operators_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, new_server: bool, code: int
-) -> None:
+def test_unverifiable_certificate_is_an_error(monkeypatch: pytest.MonkeyPatch, new_server: bool, code: int) -> None:
     def refuse(*_arguments: Any) -> int:
         raise refusal(code)
 
-    monkeypatch.setattr(target, "get_status", refuse)
-    with pytest.raises(RegistryStackError, match="serves a certificate that is not of the stack's CA"):
-        target._certificate_warning(KNOWN, new_server)
+    monkeypatch.setattr(certificate, "get_status", refuse)
+    with pytest.raises(RegistryStackError, match="serves a certificate that the stack's CA does not verify"):
+        certificate.certificate_warning(KNOWN, new_server)
 
 
-def test_a_certificate_of_ones_own_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_operators_own_certificate_on_an_older_server_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_arguments: Any) -> int:
         raise refusal(UNKNOWN_ISSUER)
 
-    monkeypatch.setattr(target, "get_status", refuse)
-    warning = target._certificate_warning(KNOWN, new_server=False)
-    assert warning.startswith("https://192.0.2.1 serves a certificate of another CA than the stack's")
+    monkeypatch.setattr(certificate, "get_status", refuse)
+    warning = certificate.certificate_warning(KNOWN, new_server=False)
+    assert warning.startswith("https://192.0.2.1 serves a certificate that the stack's CA did not issue: if it is ")

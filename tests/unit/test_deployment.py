@@ -19,29 +19,29 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "state"
 
 
-def test_another_target_of_the_same_name_is_refused() -> None:
+def test_name_of_a_deployment_on_another_target_is_refused() -> None:
     State("one").save(LOCAL)
     refuse_other_target("one", Target.local)
     refuse_other_target("two", Target.cloud)
-    with pytest.raises(RegistryStackError, match="is deployed on the target local: go on with --target local, or use"):
+    with pytest.raises(RegistryStackError, match="is deployed on the target local: use --target local or"):
         refuse_other_target("one", Target.cloud)
 
 
-def test_what_is_on_a_cloud_is_looked_for_there() -> None:
+def test_deployment_on_a_cloud_is_found_on_that_cloud() -> None:
     State("one").save(replace(LOCAL, target="cloud", cloud="production"))
     assert cloud_options(Target.cloud, None, "one").cloud == "production"
     assert cloud_options(Target.cloud, "another", "one").cloud == "another"
     assert cloud_options(Target.cloud, None, "two").cloud is None
 
 
-def test_the_lab_has_an_environment_file_for_who_names_none(state: Path) -> None:
+def test_lab_environment_file_is_the_default(state: Path) -> None:
     (state / "lab").mkdir(parents=True)
     (state / "lab" / "clouds.yaml").touch()
     assert cloud_options(Target.lab, None, "one").environments == [state / "lab" / "env.yaml"]
     assert cloud_options(Target.lab, None, "one", [Path("mine.yaml")]).environments == [Path("mine.yaml")]
 
 
-def test_a_record_of_before_there_were_clouds_in_it_is_read(state: Path) -> None:
+def test_old_record_without_cloud_and_project_is_read(state: Path) -> None:
     fields = asdict(LOCAL)
     del fields["cloud"], fields["project"]
     (state / "one").mkdir(parents=True)
@@ -49,7 +49,7 @@ def test_a_record_of_before_there_were_clouds_in_it_is_read(state: Path) -> None
     assert State("one").load() == LOCAL
 
 
-def test_what_was_on_a_lab_is_forgotten_with_it(state: Path) -> None:
+def test_deployments_on_the_lab_are_forgotten_with_it(state: Path) -> None:
     assert forget_all("lab") == []
     State("here").save(LOCAL)
     State("there").save(replace(LOCAL, target="lab"))

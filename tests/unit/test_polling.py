@@ -1,4 +1,4 @@
-"""A wait ends with the fact, with the deadline and all that is known, or at once when it is hopeless."""
+"""A wait ends when the probe succeeds, at the deadline with the last state, or at once at a RegistryStackError."""
 
 import pytest
 
@@ -6,12 +6,12 @@ from registry_stack.errors import RegistryStackError
 from registry_stack.polling import wait_until
 
 
-def test_returns_when_the_probe_is_content() -> None:
+def test_returns_when_the_probe_succeeds() -> None:
     answers = iter(["not yet", "nearly", None])
     assert wait_until(lambda: next(answers), 5, "it", poll_s=0) < 5
 
 
-def test_trouble_while_looking_is_a_status() -> None:
+def test_exception_in_the_probe_is_a_state() -> None:
     answers = iter([OSError("refused"), None])
 
     def probe() -> str | None:
@@ -23,13 +23,13 @@ def test_trouble_while_looking_is_a_status() -> None:
     wait_until(probe, 5, "it", poll_s=0)
 
 
-def test_the_deadline_tells_all_that_is_known() -> None:
+def test_deadline_error_has_state_hint_and_log() -> None:
     with pytest.raises(RegistryStackError) as caught:
         wait_until(lambda: "503", 0, "the mirror", log=lambda: "one\ntwo\n", hint="look there", poll_s=0)
     assert str(caught.value) == "waited 0 s for the mirror: last seen: 503; look there\n    one\n    two"
 
 
-def test_a_hopeless_wait_ends_at_once() -> None:
+def test_registry_stack_error_ends_the_wait() -> None:
     def probe() -> str | None:
         raise RegistryStackError("it is dead")
 

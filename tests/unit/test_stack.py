@@ -1,4 +1,4 @@
-"""Waiting for a stack, over a cloud that comes and goes."""
+"""Waiting for a stack while the cloud fails now and then."""
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -8,7 +8,7 @@ import pytest
 from heatclient.exc import HTTPForbidden, HTTPServiceUnavailable
 from keystoneauth1.exceptions import ConnectFailure
 
-from registry_stack.errors import RegistryStackError
+from registry_stack.errors import RegistryStackError, StackFailedError
 from registry_stack.product import TEMPLATE
 from registry_stack.targets.cloud import stack
 from registry_stack.targets.cloud.stack import Request, Stack
@@ -41,32 +41,32 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stack, "POLL_S", 0.01)
 
 
-def test_a_cloud_that_does_not_answer_for_a_moment_is_asked_again() -> None:
+def test_wait_retries_after_a_connection_failure() -> None:
     heat, said = Heat(["CREATE_IN_PROGRESS", ConnectFailure("reset by peer"), "CREATE_COMPLETE"]), list[str]()
     Stack(heat, "name").wait(10, said.append)
     assert heat.asked == 3
-    assert said == ["asking again: reset by peer"]
+    assert said == ["retrying: reset by peer"]
 
 
-def test_so_is_one_whose_front_says_that_it_is_unavailable() -> None:
+def test_wait_retries_after_a_503() -> None:
     heat, said = (
         Heat(["CREATE_IN_PROGRESS", HTTPServiceUnavailable("no server"), "CREATE_COMPLETE"]),
         list[str](),
     )
     Stack(heat, "name").wait(10, said.append)
     assert heat.asked == 3
-    assert said == ["asking again: no server"]
+    assert said == ["retrying: no server"]
 
 
-def test_a_refusal_is_not_asked_again() -> None:
+def test_wait_ends_at_a_refusal() -> None:
     heat = Heat(["CREATE_IN_PROGRESS", HTTPForbidden("not yours")])
-    with pytest.raises(RegistryStackError, match="Heat does not tell of stack name: not yours"):
+    with pytest.raises(RegistryStackError, match="Heat refuses to show stack name: not yours"):
         Stack(heat, "name").wait(10, lambda _line: None)
     assert heat.asked == 2
 
 
 @pytest.mark.parametrize("trouble", [KeyboardInterrupt(), ConnectFailure("gone"), HTTPForbidden("not yours")])
-def test_an_update_that_does_not_begin_replaces_nothing_later(trouble: BaseException) -> None:
+def test_failed_update_takes_back_the_replacement_mark(trouble: BaseException) -> None:
     marks: list[tuple[str, bool]] = []
 
     def update(*_names: Any, **_fields: Any) -> None:
@@ -81,18 +81,18 @@ def test_an_update_that_does_not_begin_replaces_nothing_later(trouble: BaseExcep
     assert marks == [("handle", True), ("handle", False)]
 
 
-def test_not_for_ever() -> None:
+def test_wait_has_a_deadline() -> None:
     with pytest.raises(RegistryStackError, match="stack name is still CREATE_IN_PROGRESS after 0.1 s"):
         Stack(Heat(["CREATE_IN_PROGRESS", ConnectFailure("gone")]), "name").wait(0.1, lambda _line: None)
 
 
-def test_a_failure_is_told() -> None:
-    with pytest.raises(RegistryStackError, match="CREATE_FAILED: a reason"):
+def test_wait_raises_the_reason_of_a_failed_stack() -> None:
+    with pytest.raises(StackFailedError, match="CREATE_FAILED: a reason"):
         Stack(Heat(["CREATE_FAILED"]), "name").wait(10, lambda _line: None)
 
 
-def test_a_stack_is_known_by_what_was_asked_for() -> None:
-    """Also when an update leaves a part of it out."""
+def test_tag_identifies_the_original_request() -> None:
+    """Also when the update sends another value of a parameter."""
     first = Request.read("name", TEMPLATE, [], {"hostname": "one", "ready_timeout_seconds": 900})
     again = Request.read("name", TEMPLATE, [], {"hostname": "one", "ready_timeout_seconds": 900})
     sent = first.with_parameter("ready_timeout_seconds", 600).fields()

@@ -1,4 +1,4 @@
-"""What an update would do to the server, by the real template."""
+"""Which updates replace the server, with the real template."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,7 +34,7 @@ GIVEN = {
 
 @dataclass
 class Found:
-    """As Heat answers: texts, and stars in the place of a secret."""
+    """A stack as Heat returns it: texts, and asterisks for a secret."""
 
     parameters: dict[str, str]
     tags: list[str]
@@ -65,7 +65,7 @@ def reasons(template: Template, found: Found, **changed: Any) -> list[str]:
     return replacement_reasons(template, found, found.files, values(template, **changed))
 
 
-def test_nothing_changed(template: Template, found: Found) -> None:
+def test_same_parameters_change_nothing(template: Template, found: Found) -> None:
     assert changed_parameters(template, found.parameters, values(template)) == {}
     assert reasons(template, found) == []
 
@@ -82,7 +82,7 @@ def test_nothing_changed(template: Template, found: Found) -> None:
     ],
     ids=str,
 )
-def test_what_replaces_the_server(template: Template, found: Found, changed: dict[str, Any]) -> None:
+def test_user_data_image_and_key_replace_the_server(template: Template, found: Found, changed: dict[str, Any]) -> None:
     assert reasons(template, found, **changed) == list(changed)
     assert changed_parameters(template, found.parameters, values(template, **changed)).keys() == changed.keys()
 
@@ -97,35 +97,37 @@ def test_what_replaces_the_server(template: Template, found: Found, changed: dic
     ],
     ids=str,
 )
-def test_what_does_not(template: Template, found: Found, changed: dict[str, Any]) -> None:
+def test_security_size_and_dns_do_not_replace_the_server(
+    template: Template, found: Found, changed: dict[str, Any]
+) -> None:
     assert reasons(template, found, **changed) == []
     assert changed_parameters(template, found.parameters, values(template, **changed)).keys() == changed.keys()
 
 
-def test_a_secret_is_noticed_and_not_shown(template: Template, found: Found) -> None:
+def test_changed_secret_replaces_the_server_unshown(template: Template, found: Found) -> None:
     assert reasons(template, found, os_password="other") == ["a secret, or another version's template"]
     assert changed_parameters(template, found.parameters, values(template, os_password="other")) == {}
 
 
-def test_another_cloud_config(template: Template, found: Found) -> None:
+def test_another_cloud_config_replaces_the_server(template: Template, found: Found) -> None:
     found.files = {"file:///x": "#cloud-config\n"}
     assert reasons(template, found) == ["another version's cloud-config"]
 
 
-def test_after_a_failed_update(template: Template, found: Found) -> None:
+def test_failed_update_replaces_the_server(template: Template, found: Found) -> None:
     found.stack_status = "UPDATE_FAILED"
     assert reasons(template, found) == ["its last update failed"]
 
 
-def test_made_by_hand(template: Template, found: Found) -> None:
-    """No tag of ours: what Heat shows is all there is."""
+def test_stack_created_by_hand_shows_only_visible_parameters(template: Template, found: Found) -> None:
+    """It has no tag, and Heat shows no secret."""
     found.tags = []
     assert reasons(template, found, os_password="other") == []
     assert reasons(template, found, hostname="x") == ["hostname"]
 
 
-def test_every_parameter_of_the_user_data_counts(template: Template) -> None:
-    """Of what the placeholders are filled from, nothing is forgotten; who may reach it is not among it."""
+def test_every_parameter_of_the_user_data_replaces_the_server(template: Template) -> None:
+    """The security group's parameters do not."""
     counted = server_parameters(template)
     assert {
         "extra_ca_certificates",

@@ -1,1 +1,1 @@
-"""The cloud target: the stack on any OpenStack, created by Heat from the very template that is used by hand."""
+"""The cloud target: the stack on any OpenStack, created by Heat from the same template as by hand."""

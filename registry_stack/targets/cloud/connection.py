@@ -1,9 +1,14 @@
-"""A cloud to talk to: named in clouds.yaml, or described by OS_* variables."""
+"""Connections to a cloud: named in clouds.yaml, or described by OS_* variables."""
 
+import base64
 import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import certifi
 import openstack
 from heatclient.client import Client
 from keystoneauth1 import exceptions as keystone
@@ -14,15 +19,15 @@ from openstack.exceptions import ConfigException, SDKException
 from registry_stack.errors import RegistryStackError
 
 _API_TIMEOUT_S = 60
-# It says "Failure" of what it is about to try again; what fails in the end is an error of ours.
+# It warns of each failure that it is about to retry; what fails in the end is an error of ours.
 logging.getLogger("keystoneauth.session").setLevel(logging.ERROR)
 
 
 def connect(cloud: str | None, clouds_file: Path | None = None) -> Connection:
-    """A connection that Keystone has given a token for.
+    """A connection with a token.
 
-    `cloud` None means OS_CLOUD or the OS_* variables; `clouds_file` is read in the place of the usual clouds.yaml.
-    Raises RegistryStackError: no such cloud, no address, refused, unreachable.
+    `cloud` None means OS_CLOUD or the OS_* variables; `clouds_file` replaces the usual clouds.yaml. Raises
+    RegistryStackError: no such cloud, no address, refused, unreachable.
     """
     try:
         config = OpenStackConfig(config_files=[str(clouds_file)]) if clouds_file else OpenStackConfig()
@@ -46,9 +51,25 @@ def heat(connection: Connection) -> Any:
         session=connection.session,
         region_name=region,
         interface=connection.config.get_interface(),
-        # A server may have closed a connection that was kept for the next question.
+        # The server may have closed a connection that was kept open for the next request.
         connect_retries=2,
     )
+
+
+@contextmanager
+def ca_bundle(values: Mapping[str, Any]) -> Iterator[str | bool]:
+    """The value of requests' `verify`: with extra_ca_certificates a file of those and the usual CA certificates."""
+    try:
+        extra = base64.b64decode(values["extra_ca_certificates"], validate=True).strip()
+    except ValueError as error:
+        raise RegistryStackError(f"extra_ca_certificates: not base64: {error} (base64 -w0 FILE)") from error
+    if not extra:
+        yield True
+        return
+    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
+        file.write(Path(certifi.where()).read_bytes() + b"\n" + extra + b"\n")
+        file.flush()
+        yield file.name
 
 
 def _where(cloud: str | None) -> str:

@@ -1,54 +1,45 @@
-"""Questions to a cloud before anything is created on it: does all exist that the parameters name, and suffice?"""
+"""Preflight checks: does everything exist that the parameters name, and is there enough quota?"""
 
-import base64
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import certifi
-import openstack
 from keystoneauth1.exceptions import ClientException
 from openstack.connection import Connection
 from openstack.exceptions import SDKException
 
 from registry_stack.errors import RegistryStackError
-from registry_stack.product import TEMPLATE
-from registry_stack.targets.cloud.s3 import s3_objection
-from registry_stack.template.template import load_template
-from registry_stack.userdata.render import placeholder_value
+from registry_stack.targets.cloud.connection import ca_bundle
+from registry_stack.targets.cloud.s3 import s3_failure
+from registry_stack.targets.cloud.swift import swift_failure
 
 MEMORY_MB = 1024
-# What the stack asks of each quota; volumes and their gigabytes only with a cache volume.
-PROBE_OBJECT = ".preflight"
 
 Check = Callable[[Connection, Mapping[str, Any]], str | None]
 
 
 def preflight(connection: Connection, values: Mapping[str, Any], *, new: bool = True) -> list[str]:
-    """Every objection, one line each, naming the parameter; none when the stack can be created.
+    """Every failure, one line each, naming the parameter; none when the stack can be created.
 
-    `new` False leaves out the quotas, which an existing stack has taken its part of already.
+    `new` False leaves out the quotas, whose share an existing stack has already taken.
     """
     checks = [*_CHECKS, *(_QUOTAS if new else [])]
-    return [objection for check in checks if (objection := _ask(check, connection, values))]
+    return [failure for check in checks if (failure := _run(check, connection, values))]
 
 
-def raise_on_failure(objections: list[str]) -> None:
+def raise_on_failure(failures: list[str]) -> None:
     """Raise RegistryStackError with all of them."""
-    if objections:
-        raise RegistryStackError("this cloud cannot have the stack:\n" + "\n".join(f"  {line}" for line in objections))
+    if failures:
+        raise RegistryStackError("preflight failed:\n" + "\n".join(f"  {line}" for line in failures))
 
 
-def _ask(check: Check, connection: Connection, values: Mapping[str, Any]) -> str | None:
-    """A service that is not there or fails is an objection like any other."""
+def _run(check: Check, connection: Connection, values: Mapping[str, Any]) -> str | None:
+    """A service that is missing or fails is a failure like any other."""
     try:
         return check(connection, values)
     except RegistryStackError as error:
         return str(error)
     except (SDKException, ClientException) as error:
-        return f"{check.__name__.strip('_')}: the cloud does not answer this question: {error}"
+        return f"{check.__name__.strip('_')}: the cloud does not answer: {error}"
 
 
 def _key_pair(connection: Connection, values: Mapping[str, Any]) -> str | None:
@@ -66,7 +57,7 @@ def _image(connection: Connection, values: Mapping[str, Any]) -> str | None:
 
 
 def _flavor(connection: Connection, values: Mapping[str, Any]) -> str | None:
-    """It has the memory, and the disk that the image needs."""
+    """It exists, and has the memory and the disk that the image needs."""
     flavor = connection.compute.find_flavor(values["server_flavor"])
     if flavor is None:
         return f'server_flavor: no flavor "{values["server_flavor"]}" (openstack flavor list)'
@@ -109,83 +100,19 @@ def _dns_zone(connection: Connection, values: Mapping[str, Any]) -> str | None:
 
 
 def _swift(connection: Connection, values: Mapping[str, Any]) -> str | None:
-    """The registry's own user can write to its container. What is made to find out is removed."""
+    """The registry's own user can write to its container."""
     if values["storage_driver"] != "swift":
         return None
-    user = values["os_username"]
-    with trusted(values) as verify:
-        try:
-            own = _as_registry_user(connection, values, verify)
-            own.authorize()
-        except (SDKException, ClientException) as error:
-            return f'os_username, os_password: {values["os_authurl"]} refuses user "{user}": {error}'
-        if not own.has_service("object-store"):
-            return "storage_driver: this cloud has no Swift: use s3 or filesystem"
-        try:
-            _write_and_remove(own, values["swift_container"])
-        except SDKException as error:
-            return f'os_username: user "{user}" cannot write to the container "{values["swift_container"]}": {error}'
-    return None
+    with ca_bundle(values) as verify:
+        return swift_failure(connection, values, verify)
 
 
 def _s3(_connection: Connection, values: Mapping[str, Any]) -> str | None:
     """The registry's own keys can write to its bucket."""
     if values["storage_driver"] != "s3":
         return None
-    with trusted(values) as verify:
-        return s3_objection(values, verify)
-
-
-@contextmanager
-def trusted(values: Mapping[str, Any]) -> Iterator[str | bool]:
-    """A requests `verify`: with extra_ca_certificates, a file of the usual CA certificates and those."""
-    try:
-        extra = base64.b64decode(values["extra_ca_certificates"], validate=True).strip()
-    except ValueError as error:
-        raise RegistryStackError(f"extra_ca_certificates: not base64: {error} (base64 -w0 FILE)") from error
-    if not extra:
-        yield True
-        return
-    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
-        file.write(Path(certifi.where()).read_bytes() + b"\n" + extra + b"\n")
-        file.flush()
-        yield file.name
-
-
-def keystone_url(values: Mapping[str, Any]) -> str:
-    """The address that the host will use, by the template's own rule: version 3, whatever `os_authurl` ends in."""
-    quoted: str = placeholder_value(load_template(TEMPLATE), values, {}, "@@OS_AUTHURL@@")
-    return quoted.strip("'")
-
-
-def _as_registry_user(connection: Connection, values: Mapping[str, Any], verify: str | bool) -> Connection:
-    project: dict[str, Any] = {"project_id": connection.current_project_id}
-    if values["os_project_name"]:
-        project = {
-            "project_name": values["os_project_name"],
-            "project_domain_name": values["os_project_domain_name"],
-        }
-    return openstack.connect(
-        load_yaml_config=False,
-        load_envvars=False,
-        auth_url=keystone_url(values),
-        username=values["os_username"],
-        password=values["os_password"],
-        user_domain_name=values["os_user_domain_name"],
-        region_name=values["os_region"],
-        cacert=verify if isinstance(verify, str) else None,
-        **project,
-    )
-
-
-def _write_and_remove(own: Connection, container: str) -> None:
-    store = own.object_store
-    known = {item.name for item in store.containers()}
-    store.create_container(container)
-    store.upload_object(container, PROBE_OBJECT, data=b"")
-    store.delete_object(PROBE_OBJECT, container=container)
-    if container not in known:
-        store.delete_container(container)
+    with ca_bundle(values) as verify:
+        return s3_failure(values, verify)
 
 
 def _servers(connection: Connection, _values: Mapping[str, Any]) -> str | None:
@@ -195,7 +122,7 @@ def _servers(connection: Connection, _values: Mapping[str, Any]) -> str | None:
 
 
 def _network_quota(connection: Connection, values: Mapping[str, Any]) -> str | None:
-    """A port and a floating IP; with a network of its own also that."""
+    """A port and a floating IP; without an existing network, the network's own share as well."""
     quota = connection.network.get_quota(str(connection.current_project_id), details=True)
     wanted = {"floating_ips": 1, "ports": 1, "security_groups": 1}
     if not values["network"]:
@@ -218,7 +145,7 @@ def _volumes(connection: Connection, values: Mapping[str, Any]) -> str | None:
     limits = connection.block_storage.get_limits().absolute
     gigabytes = limits.max_total_volume_gigabytes - limits.total_gigabytes_used
     if limits.max_total_volume_gigabytes >= 0 and gigabytes < size:
-        return f"cache_volume_size: {gigabytes} GB left of the quota, {size} are wanted (openstack quota show)"
+        return f"cache_volume_size: {gigabytes} GB left of the quota, {size} are needed (openstack quota show)"
     return None
 
 

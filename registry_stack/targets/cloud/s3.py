@@ -1,4 +1,4 @@
-"""Whether an S3 bucket takes what the registry will write, asked with the registry's own credentials."""
+"""Whether an S3 bucket takes what the registry will write, tried with the registry's own credentials."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
 PROBE_OBJECT = ".preflight"
-# By path, as the host asks; checksums as S3 knew them before 2025, which is what most others still do.
+# Path-style addresses, as on the host. Checksums as before 2025, which is all that most other stores support.
 _CONFIG = Config(
     s3={"addressing_style": "path"},
     connect_timeout=10,
@@ -19,10 +19,10 @@ _CONFIG = Config(
 )
 
 
-def s3_objection(values: Mapping[str, Any], verify: str | bool = True) -> str | None:
-    """Write an object and remove it again; one line naming the parameter when that does not work.
+def s3_failure(values: Mapping[str, Any], verify: str | bool = True) -> str | None:
+    """Write an object and delete it again; one line naming the parameter when that fails.
 
-    `verify` is a file of CA certificates in the place of the usual ones.
+    `verify` is a file of CA certificates that replaces the usual ones.
     """
     endpoint, bucket = values["s3_endpoint"] or "Amazon S3", values["s3_bucket"]
     if not values["s3_access_key"] or not values["s3_secret_key"]:

@@ -1,4 +1,4 @@
-"""A stack: created, updated, watched and deleted through python-heatclient, with a deadline on every wait."""
+"""A stack, created, updated, watched and deleted through python-heatclient with a deadline on every wait."""
 
 import contextlib
 import time
@@ -11,26 +11,25 @@ from heatclient.common import template_utils
 from heatclient.exc import HTTPException, HTTPNotFound
 from keystoneauth1.exceptions import ConnectFailure
 
-from registry_stack.errors import RegistryStackError
+from registry_stack.errors import RegistryStackError, StackFailedError
 from registry_stack.progress import ProgressCallback
 from registry_stack.targets.cloud.fingerprint import fingerprint
 
 POLL_S = 2.0
 DELETE_DEADLINE_S = 600
-# What Heat itself needs around the server's own deadline.
+# What Heat needs in addition to the server's own deadline.
 MARGIN_S = 600
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a create and an update of one stack send: the template with its files, and the values the user gave."""
+    """What creates or updates a stack: the template with its files, and the values that the user gave."""
 
     template: Mapping[str, Any]
     files: Mapping[str, str]
     environment: Mapping[str, Any]
-    # Of all three as they were read: the stack is known again by it.
+    # A fingerprint of all three as they were read, kept with the stack.
     tag: str
-    # Kept with the stack besides that.
     more_tags: Sequence[str] = ()
 
     @classmethod
@@ -42,8 +41,8 @@ class Request:
         parameters: Mapping[str, Any],
         more_tags: Sequence[str] = (),
     ) -> "Request":
-        """From the files on disk. `parameters` are all that the user gave, resolved: Heat would let an environment
-        file win over them."""
+        """Read from files. `parameters` are all that the user gave, resolved: in Heat, an environment file would win
+        over them."""
         files, body = template_utils.process_template_path(str(template))
         more_files, environment = template_utils.process_multiple_environments_and_files(
             [str(path) for path in environments]
@@ -54,7 +53,7 @@ class Request:
         return cls(body, files, environment, fingerprint("inputs", [body, files, environment], stack), more_tags)
 
     def fields(self) -> dict[str, Any]:
-        """As Heat's API names them."""
+        """The fields of a request to Heat's API."""
         return {
             "template": self.template,
             "files": dict(self.files),
@@ -63,19 +62,19 @@ class Request:
         }
 
     def with_parameter(self, name: str, value: Any) -> "Request":
-        """The same but for one parameter; the stack is still known by what was asked for."""
+        """The same request with another value of one parameter; the tag stays that of the original."""
         parameters = {**self.environment["parameters"], name: value}
         return replace(self, environment={**self.environment, "parameters": parameters})
 
 
 class Stack:
-    """One stack by name, there or not."""
+    """One stack by name, whether it exists or not."""
 
     def __init__(self, heat: Any, name: str) -> None:
         self.heat, self.name = heat, name
 
     def get(self) -> Any | None:
-        """Heat's own record, if the stack is there."""
+        """Heat's own record, if the stack exists."""
         try:
             found = self.heat.stacks.get(self.name)
         except HTTPNotFound:
@@ -83,7 +82,7 @@ class Stack:
         return None if found.stack_status == "DELETE_COMPLETE" else found
 
     def create(self, request: Request, deadline_s: float) -> None:
-        """Have it created; it stays as it is when that fails, for its reason to be read."""
+        """Start to create it. A failed stack is not rolled back, so that the reason can be read."""
         self._call(
             lambda: self.heat.stacks.create(
                 stack_name=self.name,
@@ -94,7 +93,7 @@ class Stack:
         )
 
     def matches(self, request: Request) -> bool:
-        """Whether the stack's last create or update sent just this, and went well."""
+        """Whether the last create or update sent this very request, and succeeded."""
         found = self.get()
         if found is None or found.stack_status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
             return False
@@ -103,7 +102,7 @@ class Stack:
     def update(
         self, request: Request, deadline_s: float, report: ProgressCallback, replaced: str | None = None
     ) -> None:
-        """Apply a request and wait. The resource `replaced` is made anew, and with it all that depends on it."""
+        """Update and wait. The resource `replaced` is replaced, and all that depends on it."""
         marker = self._last_event()
         if replaced:
             self._call(lambda: self.heat.resources.mark_unhealthy(self.name, replaced, True, "to be replaced"))
@@ -112,24 +111,24 @@ class Stack:
                 lambda: self.heat.stacks.update(self.name, timeout_mins=_minutes(deadline_s), **request.fields())
             )
         except BaseException:
-            # Also interrupted: or the next update replaces it, and what depends on it, without a word. An update that
-            # Heat has begun all the same is not disturbed, as Heat refuses this then.
+            # Otherwise the next update would replace it unannounced, also after Ctrl-C. An update that Heat has begun
+            # in spite of the error is safe: Heat refuses to change the mark while it runs.
             if replaced:
                 with contextlib.suppress(HTTPException, ConnectFailure):
-                    self.heat.resources.mark_unhealthy(self.name, replaced, False, "it stays")
+                    self.heat.resources.mark_unhealthy(self.name, replaced, False, "not replaced")
             raise
         self.wait(deadline_s, report, marker)
 
     def delete(self, report: ProgressCallback) -> None:
-        """Delete it and wait until it is gone."""
+        """Delete it and wait until it no longer exists."""
         marker = self._last_event()
         self._call(lambda: self.heat.stacks.delete(self.name))
         self.wait(DELETE_DEADLINE_S, report, marker)
 
     def wait(self, deadline_s: float, report: ProgressCallback, marker: str | None = None) -> None:
-        """Report events until the stack is no longer in progress. Raises RegistryStackError when that ends in failure.
+        """Report events until the stack is no longer in progress; raises StackFailedError when Heat has given up.
 
-        A cloud that does not answer for a moment is asked again.
+        A request that fails on the way or in the cloud is retried.
         """
         started, status = time.monotonic(), "unknown"
         while True:
@@ -143,21 +142,21 @@ class Stack:
                     self._refuse_failure(stack)
                     return
             except ConnectFailure as error:
-                report(f"asking again: {error}")
+                report(f"retrying: {error}")
             except HTTPException as error:
                 if error.code < 500:
-                    raise RegistryStackError(f"Heat does not tell of stack {self.name}: {_words(error)}") from error
-                report(f"asking again: {_words(error)}")
+                    raise RegistryStackError(f"Heat refuses to show stack {self.name}: {_words(error)}") from error
+                report(f"retrying: {_words(error)}")
             if time.monotonic() - started > deadline_s:
                 raise RegistryStackError(f"stack {self.name} is still {status} after {deadline_s:g} s")
             time.sleep(POLL_S)
 
     def _refuse_failure(self, stack: Any) -> None:
         if stack.stack_status.endswith("_FAILED"):
-            raise RegistryStackError(f"{stack.stack_status}: {self.failure() or stack.stack_status_reason}")
+            raise StackFailedError(f"{stack.stack_status}: {self.failure() or stack.stack_status_reason}")
 
     def failure(self) -> str:
-        """Why: the reasons of the failed resources, the first one's first."""
+        """The reasons of the failed resources, the first to fail first."""
         failed = [
             item for item in self.heat.resources.list(self.name, nested_depth=2) if "FAILED" in item.resource_status
         ]
@@ -165,7 +164,7 @@ class Stack:
         return "; ".join(f"{item.resource_name}: {item.resource_status_reason}" for item in failed)
 
     def files(self) -> dict[str, str]:
-        """What its template's get_file named, by URL."""
+        """The files that its template's get_file named, by URL."""
         return dict(self.heat.stacks.files(self.name))
 
     def outputs(self) -> dict[str, Any]:
@@ -181,7 +180,7 @@ class Stack:
             return None
 
     def is_marked_unhealthy(self, resource: str) -> bool:
-        """Whether the next update replaces it, as somebody has said so."""
+        """Whether it was marked for the next update to replace it."""
         try:
             return str(self.heat.resources.get(self.name, resource).resource_status) == "CHECK_FAILED"
         except HTTPNotFound:
@@ -207,7 +206,7 @@ class Stack:
         return str(events[0].id) if events else None
 
     def _call(self, action: Any) -> Any:
-        """Heat's refusals are the user's to read."""
+        """Turn a refusal by Heat into an error that the user reads."""
         try:
             return action()
         except HTTPException as error:
@@ -219,5 +218,5 @@ def _minutes(seconds: float) -> int:
 
 
 def _words(error: HTTPException) -> str:
-    """Heat wraps what it has to say in its exception's class and a new line."""
+    """Heat's message without the prefix and the line breaks that it comes with."""
     return " ".join(str(error).removeprefix("ERROR:").split())

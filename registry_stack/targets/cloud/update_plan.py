@@ -1,11 +1,11 @@
-"""What an update would do to the server, said before Heat is asked for it.
+"""What an update would do to the server, found out before it is started.
 
-Heat's own preview (heat/engine/update.py) is of no use here: it looks references up in a stack that has no resources
-yet, and so names as replaced whatever refers to another resource.
+Heat's own preview (heat/engine/update.py) resolves references in a stack without resources, so it announces the
+replacement of everything that refers to another resource.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from registry_stack.targets.cloud.fingerprint import fingerprint
@@ -13,8 +13,8 @@ from registry_stack.template.template import Template
 from registry_stack.userdata.render import source_text
 
 SERVER = "server"
-# What Heat replaces a resource for, of those that a server's user-data refers to: in properties_schema of
-# heat/engine/resources/openstack, update_allowed is False; user_data and image have a policy of their own.
+# The properties whose change replaces a resource, of the resources that a server's user-data refers to: update_allowed
+# is False in properties_schema of heat/engine/resources/openstack; user_data and image have a policy of their own.
 _REPLACED_FOR = {
     "OS::Nova::Server": ("user_data", "image", "key_name", "user_data_format"),
     "OS::Neutron::FloatingIP": ("floating_network",),
@@ -22,19 +22,19 @@ _REPLACED_FOR = {
 
 
 def server_parameters(template: Template) -> set[str]:
-    """The parameters that go into what a server is replaced for."""
+    """The parameters whose change replaces the server."""
     return set(_parameters(template, list(_snippets(template, SERVER).values())))
 
 
 def server_tag(template: Template, values: Mapping[str, Any], stack: str) -> str:
-    """Changes with anything that a server is replaced for."""
+    """A tag that changes with anything that replaces the server."""
     own = {name: values[name] for name in server_parameters(template) & values.keys()}
     inputs = [_snippets(template, SERVER), template.conditions, source_text(template), own]
     return fingerprint(SERVER, inputs, stack)
 
 
 def changed_parameters(template: Template, there: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, str]:
-    """How each parameter changes that a stack shows, as `old -> new`. Secrets are not shown."""
+    """Each changed parameter that Heat shows, as `old -> new`. Heat does not show secrets."""
     return {
         name: f"{there[name] or 'nothing'} -> {_as_heat_shows(values[name]) or 'nothing'}"
         for name, parameter in template.parameters.items()
@@ -45,9 +45,9 @@ def changed_parameters(template: Template, there: Mapping[str, str], values: Map
 def replacement_reasons(
     template: Template, found: Any, files: Mapping[str, str], values: Mapping[str, Any]
 ) -> list[str]:
-    """Why an update of the stack `found`, made with `files`, replaces its server; empty when it does not.
+    """Why an update of the stack `found`, created with `files`, replaces its server; empty when it does not.
 
-    Of a stack that was made by hand it cannot be known whether a secret changes: Heat shows none.
+    A stack that was created by hand has no tag, so a changed secret goes unnoticed.
     """
     tags = [tag for tag in found.tags or [] if tag.startswith(f"{SERVER}-")]
     reasons = sorted(changed_parameters(template, found.parameters, values).keys() & server_parameters(template))
@@ -60,15 +60,30 @@ def replacement_reasons(
     return reasons
 
 
+def consequence(reasons: Sequence[str], changes: Mapping[str, str]) -> str:
+    """The side effect of an update that a user must agree to; empty when there is none."""
+    if reasons:
+        return (
+            f"This replaces the server ({', '.join(reasons)}). The cache on its disk is lost; a cache volume and the "
+            "images in Swift stay."
+        )
+    if "cache_volume_size" in changes:
+        return (
+            "Cinder detaches the volume from the running server to extend it: the mirror and the registry fail until "
+            "you reboot the server afterwards (openstack server reboot)."
+        )
+    return ""
+
+
 def _snippets(template: Template, resource: str) -> dict[str, Any]:
-    """The properties of a resource that it is replaced for."""
+    """The properties of a resource whose change replaces it."""
     body = template.resources[resource]
     wanted = _REPLACED_FOR.get(body["type"], ())
     return {name: value for name, value in body.get("properties", {}).items() if name in wanted}
 
 
 def _parameters(template: Template, snippet: Any) -> Iterator[str]:
-    """Every parameter that a snippet depends on: named in it, in its conditions, in what it refers to."""
+    """Every parameter that a snippet depends on, also through its conditions and the resources it refers to."""
     if isinstance(snippet, list):
         for item in snippet:
             yield from _parameters(template, item)
@@ -88,7 +103,7 @@ def _parameters(template: Template, snippet: Any) -> Iterator[str]:
 
 
 def _as_heat_shows(value: Any) -> str:
-    """A parameter's value in the answer of Heat's API (heat/engine/parameters.py, __str__)."""
+    """A parameter's value as Heat's API returns it (heat/engine/parameters.py, __str__)."""
     if isinstance(value, list):
         return ",".join(map(str, value))
     if isinstance(value, dict):

@@ -14,7 +14,7 @@ from registry_stack.errors import RegistryStackError
 from registry_stack.images.reference import check_reference
 from registry_stack.images.service import service_image
 from registry_stack.machines.swift import swift_machine
-from registry_stack.product import IMAGE_PARAMETERS, TEMPLATE
+from registry_stack.product import IMAGE_PARAMETERS, TEMPLATE, command_line
 from registry_stack.progress import ProgressCallback, no_progress
 from registry_stack.targets.local.host import INPUTS_LABEL, fallback_values, host_spec, plan_host
 from registry_stack.targets.local.options import DEPLOYMENT_LABEL, LocalOptions
@@ -70,7 +70,7 @@ def find_host(name: str) -> Machine:
     """The running host of a deployment."""
     machine = Machine.find(engine(), name)
     if machine is None or not machine.running:
-        raise RegistryStackError(f'the host "{name}" is not running: run `tox -e deploy`')
+        raise RegistryStackError(f'the host "{name}" is not running: run `{command_line("deploy")}`')
     return machine
 
 

@@ -26,11 +26,11 @@ def product() -> Product:
 def make_template(tmp_path: Path) -> MakeTemplate:
     """Writes a template from its sections' text, and files beside it, and loads it."""
 
-    def make(body: str, version: str = "2018-08-31", **files: str) -> Template:
+    def make(body: str, **files: str) -> Template:
         for name, text in files.items():
             (tmp_path / f"{name}.yaml").write_text(text)
         path = tmp_path / "template.yaml"
-        path.write_text(f"heat_template_version: {version}\n{body}")
+        path.write_text(f"heat_template_version: 2018-08-31\n{body}")
         return load_template(path)
 
     return make

@@ -1,4 +1,4 @@
-"""Heat's own engine, offline: what the template layer is compared with.
+"""Heat's own engine, offline, as the reference of the template package.
 
 openstack-heat's parser, functions and resource schemas run without a database and without a cloud; only what
 asks a cloud (custom constraints, service availability) is patched out.
@@ -31,7 +31,7 @@ ERRORS = (ValueError, TypeError, KeyError, AttributeError, AssertionError, excep
 
 
 @dataclass
-class Oracle:
+class HeatReference:
     """A template inside Heat, with parameters and what its resources would answer."""
 
     document: dict[str, Any]
@@ -62,13 +62,13 @@ class Oracle:
         return data
 
 
-def from_file(path: Path, parameters: Mapping[str, Any], references: Mapping[tuple[str, ...], Any]) -> Oracle:
+def from_file(path: Path, parameters: Mapping[str, Any], references: Mapping[tuple[str, ...], Any]) -> HeatReference:
     """A template file with its get_file files, read as python-heatclient sends them."""
     document = template_format.parse(path.read_text())
     contents: dict[str, bytes] = {}
     template_utils.resolve_template_get_files(document, contents, path.parent.resolve().as_uri())
     files = {name: content.decode() for name, content in contents.items()}
-    return Oracle(document, parameters, references, files)
+    return HeatReference(document, parameters, references, files)
 
 
 def validation_error(path: Path, parameters: Mapping[str, Any]) -> str:
@@ -90,9 +90,9 @@ def validation_error(path: Path, parameters: Mapping[str, Any]) -> str:
     return ""
 
 
-def _validate(oracle: Oracle) -> None:
-    env = environment.Environment({"parameters": dict(oracle.parameters)})
-    parsed = template.Template(oracle.document, files=dict(oracle.files), env=env)
+def _validate(reference: HeatReference) -> None:
+    env = environment.Environment({"parameters": dict(reference.parameters)})
+    parsed = template.Template(reference.document, files=dict(reference.files), env=env)
     context = mock.MagicMock(project_id=PROJECT)
     made = stack.Stack(context, STACK, parsed, strict_validate=False)
     made.parameters.validate(context=context)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from registry_stack.userdata.render import UNIT_DIRECTORY, HostFile
+from registry_stack.userdata.host_files import UNIT_DIRECTORY, HostFile
 from tests.unit.template.rules import IMAGE_UNITS
 
 # Programs of the image that units may start; scripts of our own must be in write_files.

@@ -7,15 +7,8 @@ import re
 import shlex
 from collections.abc import Callable
 
-from registry_stack.userdata.render import (
-    PLACEHOLDER,
-    UNIT_DIRECTORY,
-    HostFile,
-    cloud_config,
-    host_files,
-    placeholders,
-    units,
-)
+from registry_stack.userdata.host_files import UNIT_DIRECTORY, HostFile, cloud_config, host_files
+from registry_stack.userdata.render import PLACEHOLDER, placeholders
 
 ENVIRONMENT_FILE = "/etc/docker-registry/environment"
 _ENVIRONMENT_LINE = re.compile(r"[A-Z][A-Z0-9_]*=@@[A-Z][A-Z0-9_]*@@|#[^@]*|[^@]*")
@@ -36,6 +29,11 @@ _REFERENCE = re.compile(
 )
 # coreos-cloudinit puts the host's addresses in place of these, anywhere in the text.
 _SUBSTITUTED = re.compile(r"\$(?:private|public)_ipv[46]")
+
+
+def units(user_data: str) -> dict[str, HostFile]:
+    """The systemd units and drop-ins among the files, by path."""
+    return {path: file for path, file in host_files(user_data).items() if path.startswith(UNIT_DIRECTORY)}
 
 
 def placeholders_where_allowed(source: str) -> list[str]:

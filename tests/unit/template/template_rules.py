@@ -2,19 +2,22 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from registry_stack.errors import RegistryStackError
+from registry_stack.template.environment import Environment
 from registry_stack.template.functions import References
-from registry_stack.template.parameters import check_default
+from registry_stack.template.parameters import resolve_parameters
 from registry_stack.template.template import Template
 from registry_stack.userdata.build import longest
-from registry_stack.userdata.render import host_files, placeholders, render_user_data, source_text
+from registry_stack.userdata.host_files import host_files
+from registry_stack.userdata.render import placeholders, render_user_data, source_text
 
 _SECRET = re.compile(r"password|passphrase|secret|token|credential|(?<!^server)_key$")
 # Heat lets an empty name pass for these only (heat/engine/clients/os/nova.py, KeypairConstraint).
 _MAY_BE_EMPTY = frozenset({"nova.keypair"})
-_LOCAL_CONSTRAINTS = frozenset({"net_cidr", "ip_addr", "dns_name"})
+_LOCAL_CONSTRAINTS = frozenset({"net_cidr"})
 
 
 def placeholders_filled(template: Template, rendered: str) -> list[str]:
@@ -67,7 +70,8 @@ def defaults_valid(template: Template) -> list[str]:
     violations = []
     for parameter in template.parameters.values():
         try:
-            check_default(parameter)
+            if not parameter.required:
+                resolve_parameters(replace(template, parameters={parameter.name: parameter}), Environment({}, {}))
         except RegistryStackError as error:
             violations.append(str(error))
         custom = {c.definition for c in parameter.constraints if c.kind == "custom_constraint"}

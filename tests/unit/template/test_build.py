@@ -9,7 +9,7 @@ import pytest
 from registry_stack.errors import RegistryStackError
 from registry_stack.userdata import build as builder
 from registry_stack.userdata.build import BUILT, ENCODING, is_stale, pack, plain, stripped
-from registry_stack.userdata.render import BUNDLE, HostFile, cloud_config, host_files
+from registry_stack.userdata.host_files import BUNDLE, HostFile, cloud_config, host_files
 
 LOADERS = """# A comment.
 write_files:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from registry_stack.userdata.render import cloud_config, host_files
+from registry_stack.userdata.host_files import cloud_config, host_files
 from tests.support import coreos_cloudinit as coreos
 from tests.unit.template.repository import LOADERS, Product
 from tests.unit.template.test_repository import OPTIONS

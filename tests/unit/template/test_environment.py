@@ -16,7 +16,7 @@ def write(directory: Path, name: str, text: str) -> Path:
     return path
 
 
-def test_later_wins_and_options_win(tmp_path: Path) -> None:
+def test_later_files_and_options_win(tmp_path: Path) -> None:
     first = write(tmp_path, "a.yaml", "parameters: {x: 1, y: 1}\nparameter_defaults: {d: 1}\n")
     second = write(tmp_path, "b.yaml", "parameters: {y: 2, z: 2}\nparameter_defaults: {d: 2}\n")
     environment = read_environment([first, second], ["z=3", "w=a=b"])
@@ -28,7 +28,7 @@ def test_later_wins_and_options_win(tmp_path: Path) -> None:
     assert environment.files == (str(first), str(second))
 
 
-def test_files_merge_as_heat_merges_them(tmp_path: Path) -> None:
+def test_files_are_merged_as_in_heat(tmp_path: Path) -> None:
     texts = {"a": "parameters: {x: '1', y: '1'}", "b": "parameters: {y: '2'}\nparameter_defaults: {x: '3'}"}
     body = {name: {"type": "string"} for name in "xy"}
     parsed = heat_template.Template({"heat_template_version": "2018-08-31", "parameters": body})
@@ -40,13 +40,13 @@ def test_files_merge_as_heat_merges_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "{}", "parameters: {}", "parameter_merge_strategies: {}"])
-def test_empty_files_are_fine(tmp_path: Path, text: str) -> None:
+def test_empty_file_is_valid(tmp_path: Path, text: str) -> None:
     environment = read_environment([write(tmp_path, "e.yaml", text)])
     assert environment.parameters == {}
     assert environment.ignored == ()
 
 
-def test_sections_without_a_meaning_here_are_named(tmp_path: Path) -> None:
+def test_ignored_sections_are_listed(tmp_path: Path) -> None:
     text = "resource_registry: {A: B}\nevent_sinks: []\nencrypted_param_names: [a]\n"
     text += "parameter_merge_strategies: {default: overwrite}\n"
     path = write(tmp_path, "e.yaml", text)
@@ -56,7 +56,7 @@ def test_sections_without_a_meaning_here_are_named(tmp_path: Path) -> None:
     )
 
 
-def test_dates_and_numbers_stay_what_heat_makes_of_them(tmp_path: Path) -> None:
+def test_dates_stay_text_and_numbers_numbers_as_in_heat(tmp_path: Path) -> None:
     path = write(tmp_path, "e.yaml", "parameters: {day: 2024-01-02, number: 1.0}")
     values = {name: given.value for name, given in read_environment([path]).parameters.items()}
     assert values == {"day": "2024-01-02", "number": 1.0}
@@ -71,7 +71,7 @@ def test_dates_and_numbers_stay_what_heat_makes_of_them(tmp_path: Path) -> None:
             "parameters:\n\ta: 1\n",
             "{path}:2:1: not valid YAML: found character '\\t' that cannot start any token",
         ),
-        ("parameters:\n  a: 1\n  a: 2\n", '{path}:3:3: not valid YAML: the key "a" stands twice'),
+        ("parameters:\n  a: 1\n  a: 2\n", '{path}:3:3: not valid YAML: duplicate key "a"'),
         ("a password: 1\n- b", "{path}:2:1: not valid YAML: expected <block end>, but found '-'"),
         ("- a", '{path}: an environment file is a mapping with "parameters:" in it, not a list'),
         ("hello", '{path}: an environment file is a mapping with "parameters:" in it, not a str'),
@@ -113,7 +113,7 @@ def test_missing_file(tmp_path: Path) -> None:
         (["a="], {"a": ""}),
     ],
 )
-def test_options_split_as_heatclient_does(options: list[str], expected: dict[str, object]) -> None:
+def test_options_are_split_as_in_heatclient(options: list[str], expected: dict[str, object]) -> None:
     assert parse_options(options) == expected
 
 
@@ -124,12 +124,12 @@ def test_options_split_as_heatclient_does(options: list[str], expected: dict[str
         (["a=1", "s3cret"], "-P number 2 is not name=value"),
         (
             ["os_password=a;s3cret"],
-            '-P: a part after a semicolon is not name=value; a ";" in a single -P divides parameters:'
-            " give such a value in an environment file",
+            '-P: a part after a semicolon is not name=value; a ";" in a single -P separates parameters:'
+            " put such a value in an environment file",
         ),
     ],
 )
-def test_option_messages_hold_no_value(options: list[str], message: str) -> None:
+def test_option_messages_contain_no_value(options: list[str], message: str) -> None:
     with pytest.raises(RegistryStackError) as error:
         parse_options(options)
     assert str(error.value) == message

@@ -1,11 +1,11 @@
-"""The outside checkers and Heat's validation do complain when there is something to complain about."""
+"""The external linters and Heat's validation detect errors."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from registry_stack.userdata.render import host_files
+from registry_stack.userdata.host_files import host_files
 from tests.unit.template import heat_reference, linters
 from tests.unit.template.repository import REPOSITORY
 from tests.unit.template.test_rules import RENDERED
@@ -82,7 +82,7 @@ def test_yamllint(tmp_path: Path) -> None:
         ({}, "  generated:", "  cidr: {type: OS::Heat::None}\n  generated:", "Duplicate names"),
     ],
 )
-def test_heats_validation_sees(tmp_path: Path, values: dict[str, Any], old: str, new: str, complaint: str) -> None:
+def test_heats_validation_detects(tmp_path: Path, values: dict[str, Any], old: str, new: str, complaint: str) -> None:
     text = """heat_template_version: 2018-08-31
 parameter_groups: [{label: a, parameters: [cidr]}]
 parameters:

@@ -1,4 +1,4 @@
-"""From what the user gave to typed values: like Heat's parameters, and every message."""
+"""Resolving parameters, compared with Heat, and every message."""
 
 from typing import Any
 
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from registry_stack.errors import RegistryStackError
 from registry_stack.template.constraints import check, coerce
 from registry_stack.template.environment import Environment, SourcedValue
-from registry_stack.template.parameters import check_default, resolve_parameters
-from registry_stack.template.template import Constraint, Parameter
+from registry_stack.template.parameters import resolve_parameters
+from registry_stack.template.template import Constraint
 from tests.unit.template.conftest import MakeTemplate
 
 BODY = """
@@ -36,10 +36,8 @@ parameters:
   zone: {type: string, default: z., constraints: [{allowed_pattern: '[a-z]+\\.'}]}
   flag: {type: boolean, default: false}
   list: {type: comma_delimited_list, default: 'a,b'}
-  map: {type: json, default: {}}
   cidr: {type: string, default: 0.0.0.0/0, constraints: [{custom_constraint: net_cidr}]}
   image: {type: string, default: i, constraints: [{custom_constraint: glance.image}]}
-  step: {type: number, default: 4, constraints: [{modulo: {step: 4, offset: 0}}]}
   pin: {type: string, hidden: true, default: '', constraints: [{allowed_pattern: '[0-9]*'}]}
 """
 GIVEN = {"hostname": "h", "os_password": "secret"}
@@ -59,7 +57,6 @@ def test_defaults_are_typed(make_template: MakeTemplate) -> None:
     assert values["size"] == 5
     assert values["flag"] is False
     assert values["list"] == ["a", "b"]
-    assert values["map"] == {}
 
 
 @pytest.mark.parametrize(
@@ -75,8 +72,6 @@ def test_defaults_are_typed(make_template: MakeTemplate) -> None:
         ("list", "", []),
         ("list", "x", ["x"]),
         ("list", ["x", 1], ["x", "1"]),
-        ("map", '{"a": [1]}', {"a": [1]}),
-        ("map", {"a": None}, {"a": None}),
         ("image", "whatever the cloud says", "whatever the cloud says"),
         ("driver", None, "swift"),
     ],
@@ -100,7 +95,7 @@ def test_precedence(make_template: MakeTemplate) -> None:
     ]
 
 
-def test_unknown_defaults_are_for_other_templates(make_template: MakeTemplate) -> None:
+def test_unknown_parameter_defaults_are_ignored(make_template: MakeTemplate) -> None:
     given = Environment(environment(**GIVEN).parameters, {"else": SourcedValue(1, "e")})
     assert "else" not in resolve_parameters(make_template(BODY), given)
 
@@ -120,10 +115,8 @@ def test_unknown_defaults_are_for_other_templates(make_template: MakeTemplate) -
         ({"size": [1]}, 'parameter "size" (-P): [1] is not a number'),
         ({"size": 11}, 'parameter "size" (-P): 11 is out of range (min: 1, max: 10)'),
         ({"size": "0"}, 'parameter "size" (-P): "0" is out of range (min: 1, max: 10)'),
-        ({"step": 5}, 'parameter "step" (-P): 5 is not a multiple of 4 with an offset of 0'),
         ({"flag": "maybe"}, 'parameter "flag" (-P): "maybe" is neither true nor false'),
         ({"list": 5}, 'parameter "list" (-P): 5 is not a list nor a comma-delimited string'),
-        ({"map": "{"}, 'parameter "map" (-P): "{" is not JSON'),
         ({"driver": "s4"}, 'parameter "driver" (-P): "s4" is not one of "swift", "s3"'),
         ({"name": "A\n"}, 'parameter "name" (-P): "A\\n" is refused: lower-case letters only'),
         ({"zone": "abc"}, 'parameter "zone" (-P): "abc" does not match the pattern "[a-z]+\\."'),
@@ -177,23 +170,18 @@ def test_hidden_values_are_not_shown(make_template: MakeTemplate, given: dict[st
         ),
     ],
 )
-def test_missing(make_template: MakeTemplate, files: tuple[str, ...], given: dict[str, Any], message: str) -> None:
+def test_missing_parameters_are_listed(
+    make_template: MakeTemplate, files: tuple[str, ...], given: dict[str, Any], message: str
+) -> None:
     with pytest.raises(RegistryStackError) as error:
         resolve_parameters(make_template(BODY), environment(*files, **given))
     assert str(error.value) == message
 
 
-def test_the_file_is_named(make_template: MakeTemplate) -> None:
+def test_message_names_the_file(make_template: MakeTemplate) -> None:
     with pytest.raises(RegistryStackError) as error:
         resolve_parameters(make_template(BODY), environment("e.yaml", **{**GIVEN, "size": "x"}))
     assert str(error.value) == 'parameter "size" (e.yaml): "x" is not a number'
-
-
-def test_a_bad_default_is_told() -> None:
-    parameter = Parameter("p", "number", 5, constraints=(Constraint("range", {"max": 4}),))
-    with pytest.raises(RegistryStackError) as error:
-        check_default(parameter)
-    assert str(error.value) == 'parameter "p" (the template): 5 is out of range (max: 4)'
 
 
 CONSTRAINTS: dict[str, list[dict[str, Any]]] = {
@@ -201,20 +189,15 @@ CONSTRAINTS: dict[str, list[dict[str, Any]]] = {
         {"allowed_pattern": "a|ab"},
         {"allowed_pattern": "[ab]*"},
         {"length": {"min": 1, "max": 2}},
-        {"allowed_values": ["a", 1, True]},
+        {"allowed_values": ["a", "b"]},
         {"custom_constraint": "net_cidr"},
-        {"custom_constraint": "ip_addr"},
-        {"custom_constraint": "dns_name"},
     ],
     "number": [
         {"range": {"min": 0, "max": 3}},
-        {"range": {"max": "2.5"}},
-        {"allowed_values": ["1", 2.0]},
-        {"modulo": {"step": 2, "offset": 1}},
+        {"range": {"max": 2.5}},
     ],
-    "boolean": [{"allowed_values": ["yes", False]}],
-    "comma_delimited_list": [{"length": {"max": 2}}, {"allowed_values": ["a", "b"]}],
-    "json": [{"length": {"min": 1}}],
+    "boolean": [],
+    "comma_delimited_list": [{"length": {"max": 2}}],
 }
 CASES = [(kind, entry) for kind, entries in CONSTRAINTS.items() for entry in [None, *entries]]
 ADDRESSES = st.sampled_from(
@@ -230,14 +213,12 @@ ADDRESSES = st.sampled_from(
         "",
     ]
 )
-NAMES = st.sampled_from(["a.b", "a.b.", "a..b", "-a", "a-", "A", "a.1.", "a.1", "a" * 64, "a." * 128, "a_b", "."])
-TEXTS = st.text("ab,1", max_size=3) | st.sampled_from(["true", "Off", "2", "-1", "1.5", "[]", '{"a":1}', "nul"])
+TEXTS = st.text("ab,1", max_size=3) | st.sampled_from(["true", "Off", "2", "-1", "1.5"])
 GIVENS: dict[str, st.SearchStrategy[Any]] = {
-    "string": TEXTS | ADDRESSES | NAMES,
+    "string": TEXTS | ADDRESSES,
     "number": TEXTS | st.integers(-1, 5) | st.sampled_from([2.5, 1.0]),
     "boolean": TEXTS | st.booleans() | st.integers(0, 2),
     "comma_delimited_list": TEXTS | st.lists(st.text("ab", max_size=2), max_size=3),
-    "json": TEXTS | st.dictionaries(st.text("ab"), st.integers(), max_size=2) | st.lists(st.booleans()),
 }
 
 
@@ -254,12 +235,14 @@ def heats_value(kind: str, constraint: dict[str, Any] | None, given: Any) -> Any
 
 @pytest.mark.parametrize(("kind", "constraint"), CASES)
 @given(data=st.data())
-def test_typed_and_checked_as_heat(kind: str, constraint: dict[str, Any] | None, data: st.DataObject) -> None:
+def test_types_and_constraints_are_checked_as_in_heat(
+    kind: str, constraint: dict[str, Any] | None, data: st.DataObject
+) -> None:
     value = data.draw(GIVENS[kind])
     try:
         ours = coerce(kind, value)
         for item in (constraint or {}).items():
-            check(Constraint(*item), kind, ours)
+            check(Constraint(*item), ours)
     except ValueError:
         ours = "an error"
     assert ours == heats_value(kind, constraint, value)

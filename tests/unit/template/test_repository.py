@@ -12,14 +12,8 @@ import pytest
 from registry_stack.errors import RegistryStackError
 from registry_stack.template.template import Template
 from registry_stack.userdata.build import BUILT, ENCODING, bytes_left, is_stale, stripped
-from registry_stack.userdata.render import (
-    BUNDLE,
-    HostFile,
-    cloud_config,
-    host_files,
-    render_outputs,
-    units,
-)
+from registry_stack.userdata.host_files import BUNDLE, HostFile, cloud_config, host_files
+from tests.support.outputs import render_output
 from tests.unit.template import heat_reference, linters, rules, template_rules
 from tests.unit.template.repository import (
     CLOUD_CONFIG,
@@ -84,17 +78,19 @@ def test_renders_as_heat_does(product: Product, options: dict[str, Any]) -> None
 def test_outputs_are_heats(product: Product, options: dict[str, Any]) -> None:
     heat = heat_reference.from_file(product.root / TEMPLATE, {**product.example, **options}, product.references)
     theirs = {name: heat.evaluate(body["value"]) for name, body in heat.document["outputs"].items()}
-    assert render_outputs(product.template, product.values(**options), product.references) == theirs
+    values = product.values(**options)
+    assert {
+        name: render_output(product.template, name, values, product.references) for name in product.template.outputs
+    } == theirs
 
 
 def test_outputs(product: Product) -> None:
-    outputs = render_outputs(product.template, product.values(), product.references)
-    assert outputs.keys() >= OUTPUTS
-    assert outputs["ca_certificate"] == PEM
+    assert product.template.outputs.keys() >= OUTPUTS
+    assert render_output(product.template, "ca_certificate", product.values(), product.references) == PEM
 
 
 def test_every_output_is_read(product: Product) -> None:
-    """By the package, or by a test of a host: as outputs["NAME"]."""
+    """By the package as outputs["NAME"], or by a test of a host as render_output(template, "NAME", …)."""
     modules = [*(REPOSITORY / "registry_stack").rglob("*.py"), *(REPOSITORY / "tests" / "host").rglob("*.py")]
     assert modules
     read = {name for module in modules for name in outputs_read(ast.parse(module.read_text()))}
@@ -102,10 +98,12 @@ def test_every_output_is_read(product: Product) -> None:
 
 
 def outputs_read(module: ast.Module) -> Iterator[str]:
-    """Every NAME in an outputs["NAME"]."""
+    """Every NAME that is read in one of these two ways."""
     for node in ast.walk(module):
         match node:
             case ast.Subscript(value=ast.Name(id="outputs"), slice=ast.Constant(value=str(name)), ctx=ast.Load()):
+                yield name
+            case ast.Call(func=ast.Name(id="render_output"), args=[_, ast.Constant(value=str(name)), *_]):
                 yield name
 
 
@@ -246,7 +244,7 @@ def test_values_that_would_break_the_file_are_refused(product: Product, value: s
 
 
 def test_units_pass_systemd_analyze(product: Product, tmp_path: Path) -> None:
-    assert units(product.rendered())
+    assert rules.units(product.rendered())
     assert linters.systemd_verify(product.files(), tmp_path) == ""
 
 

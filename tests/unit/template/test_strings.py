@@ -1,4 +1,4 @@
-"""str_replace, list_join and str_split against Heat's own classes, and Heat's documented cases."""
+"""str_replace and list_join compared with Heat's own classes, and the cases of Heat's documentation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,21 +8,15 @@ from heat.engine.hot import functions as heat
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from registry_stack.template.string_functions import Replace, list_join, str_split
+from registry_stack.template.string_functions import list_join, str_replace, str_replace_vstrict
 
 KINDS = {
-    "str_replace": (heat.ReplaceJson, Replace("str_replace")),
-    "str_replace_strict": (heat.ReplaceJsonStrict, Replace("str_replace_strict", strict=True)),
-    "str_replace_vstrict": (
-        heat.ReplaceJsonVeryStrict,
-        Replace("str_replace_vstrict", strict=True, allow_empty=False),
-    ),
+    "str_replace": (heat.ReplaceJson, str_replace),
+    "str_replace_vstrict": (heat.ReplaceJsonVeryStrict, str_replace_vstrict),
 }
 # Few letters, so that keys overlap each other, the template and the values.
 TEXT = st.text(alphabet="ab@\n'", max_size=12)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3))
-ODD_VALUES = VALUES | st.just(object())
 
 
 def outcome(call: Callable[[], Any]) -> Any:
@@ -40,31 +34,24 @@ def assert_same(heat_class: Any, ours: Callable[[Any], Any], args: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@given(template=TEXT | SCALARS, params=st.dictionaries(TEXT, ODD_VALUES, max_size=5) | SCALARS)
+@given(template=TEXT | SCALARS, params=st.dictionaries(TEXT, SCALARS, max_size=5) | SCALARS)
 @example(template="aab", params={"a": "b", "aa": "a", "b": "a"})
-def test_replace_is_heats(kind: str, template: Any, params: Any) -> None:
+def test_replace_equals_heats(kind: str, template: Any, params: Any) -> None:
     assert_same(*KINDS[kind], {"template": template, "params": params})
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@given(params=st.dictionaries(TEXT.filter(bool), VALUES, min_size=1, max_size=5), data=st.data())
-def test_replace_is_heats_when_every_key_is_there(kind: str, params: dict[str, Any], data: st.DataObject) -> None:
+@given(params=st.dictionaries(TEXT.filter(bool), SCALARS, min_size=1, max_size=5), data=st.data())
+def test_replace_of_present_keys_equals_heats(kind: str, params: dict[str, Any], data: st.DataObject) -> None:
     pieces = data.draw(st.permutations([*params, *params, "b"]))
     assert_same(*KINDS[kind], {"template": "".join(pieces), "params": params})
 
 
-@given(st.lists(VALUES | st.lists(ODD_VALUES, max_size=4), max_size=4) | SCALARS)
-@example([",", ["a", None, {"b": 1}, ["c"]], None, [], ["d"]])
+@given(st.tuples(SCALARS, st.lists(SCALARS, max_size=4)).map(list) | SCALARS)
+@example([",", ["a", None]])
 @example([",", ["a", 1]])
-def test_list_join_is_heats(args: Any) -> None:
+def test_list_join_equals_heats(args: Any) -> None:
     assert_same(heat.JoinMultiple, list_join, args)
-
-
-@given(st.lists(TEXT | st.none() | st.integers(-3, 3), max_size=4) | TEXT)
-@example(["@", "a@b", "1"])
-@example(["@", "a@b", 2])
-def test_str_split_is_heats(args: Any) -> None:
-    assert_same(heat.StrSplit, str_split, args)
 
 
 # docs.openstack.org/heat/latest/template_guide/hot_spec.html, str_replace and its strict kinds
@@ -76,12 +63,11 @@ def test_str_split_is_heats(args: Any) -> None:
         ("foobar foo", {"foo": "1", "foobar": "2"}, "2 1"),
         ("n=N", {"N": 5}, "n=5"),
         ("b=B", {"B": True}, "b=True"),
-        ("m=M", {"M": {"k": [1, None]}}, 'm={"k": [1, null]}'),
         ("[N]", {"N": None}, "[]"),
     ],
 )
 def test_documented_cases(template: str, params: dict[str, Any], expected: str) -> None:
-    assert Replace("str_replace")({"template": template, "params": params}) == expected
+    assert str_replace({"template": template, "params": params}) == expected
 
 
 @pytest.mark.parametrize(
@@ -92,7 +78,7 @@ def test_documented_cases(template: str, params: dict[str, Any], expected: str) 
         ("str_replace", {"template": "", "params": []}, "params must be a mapping"),
         ("str_replace", {"template": "", "params": {1: "a"}}, "param placeholders must be non-empty strings"),
         (
-            "str_replace_strict",
+            "str_replace_vstrict",
             {"template": "x", "params": {"a": "1", "bb": "secret"}},
             "the following params were not found in the template: bb,a",
         ),
@@ -102,14 +88,9 @@ def test_documented_cases(template: str, params: dict[str, Any], expected: str) 
             "the value for param a is undefined or empty, must be a defined non-empty value",
         ),
         (
-            "str_replace_vstrict",
-            {"template": "a", "params": {"a": []}},
-            "the value for param a is undefined or empty, must be a defined non-empty value",
-        ),
-        (
             "str_replace",
-            {"template": "a", "params": {"a": object()}},
-            "param a must be a string, number, list or map",
+            {"template": "a", "params": {"a": ["b"]}},
+            "param a must be a string or a number",
         ),
     ],
 )
@@ -120,22 +101,15 @@ def test_replace_messages(kind: str, args: Any, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "args", "message"),
+    ("args", "message"),
     [
-        (list_join, ["", ["a", 5]], "item 2 must be a string, map or list, not int"),
-        (list_join, ["", "ab"], "must operate on lists"),
-        (list_join, [1, []], "the delimiter must be a string"),
-        (list_join, "", 'needs [delimiter, list, ...], for example [" ", [a, b]]'),
-        (str_split, [",", "a,b", 2], "the index must be between 0 and 1"),
-        (str_split, ["", "a"], "the delimiter and the string must be strings, the delimiter not empty"),
-        (
-            str_split,
-            [","],
-            'needs [delimiter, string] or [delimiter, string, index], such as [",", "a,b", 0]',
-        ),
+        (["", ["a", 5]], "item 2 must be a string, not int"),
+        (["", ["a", ["b"]]], "item 2 must be a string, not list"),
+        (["", "ab"], 'needs [delimiter, list], for example [" ", [a, b]]'),
+        ([1, []], 'needs [delimiter, list], for example [" ", [a, b]]'),
     ],
 )
-def test_join_and_split_messages(function: Callable[[Any], Any], args: Any, message: str) -> None:
+def test_join_messages(args: Any, message: str) -> None:
     with pytest.raises(ValueError) as error:
-        function(args)
+        list_join(args)
     assert str(error.value) == message

@@ -1,4 +1,4 @@
-"""Every rule of the template sees its own breach."""
+"""Every rule of the template detects a violation."""
 
 from collections.abc import Callable
 
@@ -97,7 +97,7 @@ def test_good_template_passes(make_template: MakeTemplate, rule: Callable[[Templ
         ),
     ],
 )
-def test_a_breach_of_the_template_is_seen(
+def test_violation_is_detected(
     make_template: MakeTemplate,
     rule: Callable[[Template], list[str]],
     old: str,
@@ -108,5 +108,5 @@ def test_a_breach_of_the_template_is_seen(
     assert rule(make_template(GOOD.replace(old, new, 1))) == violations
 
 
-def test_a_surviving_placeholder_is_seen(make_template: MakeTemplate) -> None:
+def test_remaining_placeholder_is_detected(make_template: MakeTemplate) -> None:
     assert template_rules.placeholders_filled(make_template(GOOD), "x @@A@@") == ["@@A@@ survives"]

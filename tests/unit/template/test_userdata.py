@@ -1,4 +1,4 @@
-"""Rendering, decoding and outputs on small templates, and every message."""
+"""Rendering and decoding on small templates, and every message."""
 
 import base64
 
@@ -7,17 +7,14 @@ import pytest
 from registry_stack.errors import RegistryStackError
 from registry_stack.template.functions import References
 from registry_stack.template.template import Template
+from registry_stack.userdata.host_files import HostFile, host_files
 from registry_stack.userdata.render import (
     NOVA_LIMIT,
-    HostFile,
     base64_length,
     check_size,
-    host_files,
     placeholders,
-    render_outputs,
     render_user_data,
     source_text,
-    units,
 )
 from tests.unit.template.conftest import MakeTemplate
 
@@ -38,9 +35,6 @@ write_files:
 BODY = """
 parameters:
   a: {type: string}
-  flag: {type: boolean, default: false}
-conditions:
-  flagged: {get_param: flag}
 resources:
   ip: {type: 'OS::Neutron::FloatingIP'}
   server:
@@ -53,10 +47,6 @@ resources:
             '@@A@@': {list_join: ['', ["'", {get_param: a}, "'"]]}
             '@@B@@': {get_attr: [ip, floating_ip_address]}
             '@@C@@': aGVsbG8=
-outputs:
-  a: {value: {get_param: a}}
-  ip: {value: {list_join: ['', ['https://', {get_attr: [ip, floating_ip_address]}]]}}
-  flagged: {condition: flagged, value: 1}
 """
 REFERENCES: References = {("ip", "floating_ip_address"): "127.0.0.1"}
 
@@ -66,7 +56,7 @@ def template(make_template: MakeTemplate) -> Template:
     return make_template(BODY, config=CONFIG)
 
 
-def test_renders_by_the_templates_own_mapping(template: Template) -> None:
+def test_rendering_uses_the_templates_own_mapping(template: Template) -> None:
     text = render_user_data(template, {"a": "@@B@@"}, REFERENCES)
     assert text == CONFIG.replace("@@B@@", "127.0.0.1").replace("@@A@@", "'@@B@@'").replace("@@C@@", "aGVsbG8=")
     assert source_text(template) == CONFIG
@@ -81,19 +71,9 @@ def test_host_files(template: Template) -> None:
             "/etc/systemd/system/a.service", b"[Unit]\n", 0o644, "root:adm", "text/plain"
         ),
     }
-    assert list(units(text)) == ["/etc/systemd/system/a.service"]
 
 
-def test_outputs(template: Template) -> None:
-    assert render_outputs(template, {"a": "1", "flag": True}, REFERENCES) == {
-        "a": "1",
-        "ip": "https://127.0.0.1",
-        "flagged": 1,
-    }
-    assert render_outputs(template, {"a": "1", "flag": False}, {}) == {"a": "1"}
-
-
-def test_a_placeholder_without_param_is_named(make_template: MakeTemplate) -> None:
+def test_placeholder_without_param_is_reported(make_template: MakeTemplate) -> None:
     template = make_template(BODY, config=CONFIG + "# @@Z@@ @@Y@@\n")
     with pytest.raises(RegistryStackError) as error:
         render_user_data(template, {"a": "1"}, REFERENCES)
@@ -101,7 +81,7 @@ def test_a_placeholder_without_param_is_named(make_template: MakeTemplate) -> No
     assert str(error.value) == f"{where}: no param for @@Y@@, @@Z@@"
 
 
-def test_a_param_without_placeholder_is_named(make_template: MakeTemplate) -> None:
+def test_param_without_placeholder_is_reported(make_template: MakeTemplate) -> None:
     template = make_template(BODY, config=CONFIG.replace("A=@@A@@", "A="))
     with pytest.raises(RegistryStackError) as error:
         render_user_data(template, {"a": "1"}, REFERENCES)
@@ -109,7 +89,7 @@ def test_a_param_without_placeholder_is_named(make_template: MakeTemplate) -> No
     assert str(error.value) == f"{where}: the following params were not found in the template: @@A@@"
 
 
-def test_needs_one_server(make_template: MakeTemplate) -> None:
+def test_template_without_server_is_reported(make_template: MakeTemplate) -> None:
     template = make_template("")
     with pytest.raises(RegistryStackError) as error:
         render_user_data(template, {}, {})
@@ -117,7 +97,7 @@ def test_needs_one_server(make_template: MakeTemplate) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 4, 49_151, 49_152])
-def test_length_is_that_of_base64(length: int) -> None:
+def test_length_equals_that_of_base64(length: int) -> None:
     assert base64_length("x" * length) == len(base64.b64encode(b"x" * length))
 
 
@@ -125,14 +105,14 @@ def test_size_limit() -> None:
     check_size("x" * 49_149)
     with pytest.raises(RegistryStackError) as error:
         check_size("ü" * 24_580)
-    message = "the user-data is 65548 base64 characters long, Nova takes 65535: shorten it by 11 bytes"
+    message = "the user-data has 65548 base64 characters, Nova takes 65535: shorten it by 11 bytes"
     assert str(error.value) == message
     assert base64_length("x" * (49_160 - 11)) <= NOVA_LIMIT < base64_length("x" * (49_160 - 10))
 
 
-def test_too_long_is_refused_when_rendering(make_template: MakeTemplate) -> None:
+def test_rendering_refuses_text_that_is_too_long(make_template: MakeTemplate) -> None:
     template = make_template(BODY, config=CONFIG + "#" * 50_000)
-    with pytest.raises(RegistryStackError, match=r"^the user-data is 67"):
+    with pytest.raises(RegistryStackError, match=r"^the user-data has 67"):
         render_user_data(template, {"a": "1"}, REFERENCES)
 
 

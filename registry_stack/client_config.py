@@ -1,8 +1,8 @@
-"""What a client needs to use the mirror and to push: files and where they go, for each kind of client.
+"""Configuration of clients to use the mirror and to push: for each kind of client its files, and where they go.
 
-The texts are the host's own, /etc/docker-registry/clients, which its status page shows too. Sources: docs.docker.com
-"registry-mirrors" and "certs.d"; containerd docs/hosts.md; containers-registries.conf(5) and containers-certs.d(5);
-moby/buildkit docs/buildkitd.toml.md; docs.k3s.io "Private Registry Configuration".
+The texts are the host's own, /etc/docker-registry/clients, which its status page shows as well. Sources:
+docs.docker.com "registry-mirrors" and "certs.d"; containerd docs/hosts.md; containers-registries.conf(5) and
+containers-certs.d(5); moby/buildkit docs/buildkitd.toml.md; docs.k3s.io "Private Registry Configuration".
 """
 
 import re
@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from registry_stack.deployment import Deployment
 from registry_stack.product import TEMPLATE
 from registry_stack.template.template import load_template
-from registry_stack.userdata.render import PLACEHOLDER, HostFile, host_files, source_text
+from registry_stack.userdata.host_files import HostFile, host_files
+from registry_stack.userdata.render import PLACEHOLDER, source_text
 
 CA_HERE = "ca.crt"
 CLIENTS = ("docker", "containerd", "podman", "buildkit", "k3s")
@@ -43,7 +44,7 @@ def fill_in(text: str, names: Mapping[str, str], upstreams: Mapping[str, str]) -
     """What /opt/registry/fill-in.awk does on the host; `upstreams` has the host, and port, of each by its name."""
 
     def repeated(block: re.Match[str]) -> str:
-        return "".join(_filled(block[1], {"name": name, **_ways(host)}) for name, host in upstreams.items())
+        return "".join(_filled(block[1], {"name": name, **_variables(host)}) for name, host in upstreams.items())
 
     return _filled(_EACH.sub(repeated, text), names)
 
@@ -51,12 +52,12 @@ def fill_in(text: str, names: Mapping[str, str], upstreams: Mapping[str, str]) -
 @cache
 def templates() -> Mapping[str, HostFile]:
     """The files of the host."""
-    # Nothing is to be filled in but base64.
+    # Base64 is the only placeholder whose value must be valid here.
     return host_files(PLACEHOLDER.sub("AAAA", source_text(load_template(TEMPLATE))))
 
 
-def _ways(host: str) -> dict[str, str]:
-    """An upstream's host, and it in a path below the mirror, where no port may stand."""
+def _variables(host: str) -> dict[str, str]:
+    """An upstream's host, and the same in a path below the mirror, where no port is allowed."""
     return {"host": host, "path": host.partition(":")[0]}
 
 

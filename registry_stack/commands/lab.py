@@ -6,15 +6,16 @@ import typer
 
 from registry_stack.console import err, out, progress
 from registry_stack.lab import settings
+from registry_stack.product import TEMPLATE, shown
 
-app = typer.Typer(no_args_is_help=True, help="A whole OpenStack in one throwaway container, for trying stacks out.")
+app = typer.Typer(no_args_is_help=True, help="Run a whole OpenStack in one throwaway container, to try stacks.")
 
 
 @app.command()
 def up(
-    volumes: Annotated[bool, typer.Option("--volumes", help="With Cinder: half a GiB more memory.")] = False,
+    volumes: Annotated[bool, typer.Option("--volumes", help="Add Cinder, which needs half a GiB more memory.")] = False,
 ) -> None:
-    """Bring the lab up; builds it first, which takes about ten minutes once."""
+    """Start the lab; the first time this builds it, which takes about ten minutes."""
     from registry_stack.lab import credentials, lab
 
     with progress("lab") as report:
@@ -25,37 +26,37 @@ def up(
         f"SSH key      {folder / credentials.SSH_KEY}, user {settings.SSH_USER}",
         "",
         f"  export OS_CLIENT_CONFIG_FILE={folder / credentials.CLOUDS} OS_CLOUD={settings.CLOUD}",
-        f"  openstack stack create --wait -e {folder / credentials.ENVIRONMENT} -t heat/registry.yaml docker_registry",
+        f"  openstack stack create --wait -e {folder / credentials.ENVIRONMENT} -t {shown(TEMPLATE)} docker_registry",
     )
     out.print(*lines, sep="\n", markup=False)
 
 
 @app.command()
 def down() -> None:
-    """Remove the lab and everything in it. Its images stay, so that the next one is up in a minute."""
+    """Remove the lab and everything in it. Its images are kept, so that the next one starts within a minute."""
     from registry_stack.lab import lab
 
     gone = lab.down()
     for part in gone:
         err.print(f"deleted {part}", markup=False)
     if not gone:
-        out.print("there is no lab")
+        out.print("no lab exists")
 
 
 @app.command()
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
-    """Say of each fact that makes a lab ready whether it holds. Exits with 1 when one does not."""
+    """Show each readiness check of the lab. Exits with 1 when one fails."""
     from registry_stack.lab import lab
 
     found = lab.status()
     if as_json:
         out.print(found.as_json(), markup=False)
     else:
-        for fact in found.facts:
+        for check in found.checks:
             out.print(
-                f"{'yes' if fact.holds else 'NO '}  {fact.name}{'' if fact.holds else f': {fact.missing}'}",
+                f"{'ok    ' if check.passed else 'FAILED'}  {check.name}{'' if check.passed else f': {check.failure}'}",
                 markup=False,
             )
         out.print(f"memory: {found.memory_mib} MiB; credentials: {found.folder}", markup=False)
@@ -73,7 +74,7 @@ def shell() -> None:
 
 @app.command()
 def openrc() -> None:
-    """Print the operator's credentials for a shell: eval "$(tox -qe lab -- openrc)"."""
+    """Print the operator's credentials for a shell: eval "$(tox -qqe lab -- openrc)"."""
     from registry_stack.lab import lab
 
     out.print(lab.openrc(), markup=False, end="")
