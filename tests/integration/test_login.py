@@ -150,7 +150,7 @@ def test_hostile_passwords_open_the_registry(filesystem_host: Host, password: st
 
 def write_logins(host: Host) -> None:
     """What a restart of the edge does first; nginx reads the file at every request."""
-    result = host.exec("/opt/registry/edge-conf")
+    result = host.exec("/opt/registry/render-edge-config")
     assert result.code == 0, result.err
 
 
