@@ -39,8 +39,8 @@ _COMMENT = re.compile(r"\s*(#(?!!).*)?")
 _HEREDOC = re.compile(r"(?<!<)<<-?(['\"]?)([A-Z_]+)\1")
 _HEADER = """#cloud-config
 # Built from cloud-config/files and loaders.yaml by `python -m registry_stack.userdata`: change those, run it again.
-# Heat fills in the placeholders, names between two at signs on each side. By hand: put single-quoted values in their
-# place, and base64 in that of extra-ca.pem.
+# Heat replaces the placeholders, names between two at signs on each side. By hand: put a value in the place of each,
+# a single quote in it written '"'"', and base64 in that of extra-ca.pem.
 """
 _PACKED = "# Most files are in one compressed script; `base64 -d | gunzip` shows it, `--plain` builds a readable one.\n"
 # What bash can do by itself it does: each process more for each of the files takes seconds on an emulated host. `read`

@@ -55,7 +55,7 @@ def render_user_data(template: Template, values: Mapping[str, Any], references: 
 
 
 def placeholder_value(template: Template, values: Mapping[str, Any], references: References, placeholder: str) -> Any:
-    """What the template's own mapping puts in the place of one placeholder, its quotes included."""
+    """What the template's own mapping puts in the place of one placeholder."""
     name, snippet = _user_data(template)
     where = f"resources.{name}.properties.user_data.{placeholder}"
     return Scope(template, values, references).evaluate(_replacement(snippet)["params"][placeholder], where)

@@ -154,8 +154,8 @@ def trusted(values: Mapping[str, Any]) -> Iterator[str | bool]:
 
 def keystone_url(values: Mapping[str, Any]) -> str:
     """The address that the host will use, by the template's own rule: version 3, whatever `os_authurl` ends in."""
-    quoted: str = placeholder_value(load_template(TEMPLATE), values, {}, "@@OS_AUTHURL@@")
-    return quoted.strip("'")
+    url: str = placeholder_value(load_template(TEMPLATE), values, {}, "@@OS_AUTHURL@@")
+    return url
 
 
 def _as_registry_user(connection: Connection, values: Mapping[str, Any], verify: str | bool) -> Connection:
