@@ -1,9 +1,9 @@
-# Writes what /opt/registry/status-page found, lines of a kind and its values, as JSON or as HTML (-v html=1).
+# Formats the facts of /opt/registry/status-page, lines of a kind and its values, as JSON or as HTML (-v html=1).
 function json(text) { gsub(/[[:cntrl:]]/, "", text); gsub(/["\\]/, "\\\\&", text); return "\"" text "\"" }
 function safe(text) { gsub(/&/, "\\&amp;", text); gsub(/</, "\\&lt;", text); gsub(/>/, "\\&gt;", text); gsub(/"/, "\\&quot;", text); return text }
-function size(bytes,   i) {
-  for (i = 1; bytes >= 1000 && i < 6; i++) bytes /= 1000
-  return sprintf(i == 1 ? "%d %s" : "%.1f %s", bytes, i == 1 ? "B" : substr("kBMBGBTBPB", 2 * i - 3, 2))
+function size(bytes,   power) {
+  for (power = 0; bytes >= 1000 && power < 5; power++) bytes /= 1000
+  return sprintf(power ? "%.1f %s" : "%d %s", bytes, power ? substr("kBMBGBTBPB", 2 * power - 1, 2) : "B")
 }
 function percent(part, whole) { return whole ? sprintf("%.1f %%", 100 * part / whole) : "–" }
 function left(text) { return text == "-" ? "" : text }
