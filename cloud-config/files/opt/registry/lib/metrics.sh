@@ -9,5 +9,7 @@ family() {
   printf '# HELP %s %s\n# TYPE %s %s\n' "$1" "$3" "$1" "$2"
   cat
 }
-# gauges NAME LABEL HELP: a gauge with one label, from lines of the label's value and the sample's.
-gauges() { awk -v name="$1" -v label="$2" '{ printf "%s{%s=\"%s\"} %s\n", name, label, $1, $2 }' | family "$1" gauge "$3"; }
+# samples NAME LABEL: samples with one label, from lines of the label's value and the sample's.
+samples() { awk -v name="$1" -v label="$2" '{ printf "%s{%s=\"%s\"} %s\n", name, label, $1, $2 }'; }
+# gauges NAME LABEL HELP: the family of such samples.
+gauges() { samples "$1" "$2" | family "$1" gauge "$3"; }
