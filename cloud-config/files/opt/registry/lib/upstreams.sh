@@ -12,6 +12,9 @@ upstreams() {
   done
 }
 
+# upstream_of UNIT: the upstream whose proxy the unit is, docker-registry-proxy[@NAME].
+upstream_of() { if [[ $1 == *@* ]]; then echo "${1#*@}"; else echo default; fi; }
+
 # One line per name of this host that selects an upstream: NAME HOST.
 upstream_aliases() {
   local name host
