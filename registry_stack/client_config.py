@@ -41,7 +41,7 @@ def client_configuration(client: str, deployment: Deployment) -> str:
 
 
 def fill_in(text: str, names: Mapping[str, str], upstreams: Mapping[str, str]) -> str:
-    """What /opt/registry/fill-in.awk does on the host; `upstreams` has the host, and port, of each by its name."""
+    """What /opt/registry/render-snippet.awk does on the host; `upstreams` maps names to HOST[:PORT]."""
 
     def repeated(block: re.Match[str]) -> str:
         return "".join(_filled(block[1], {"name": name, **_variables(host)}) for name, host in upstreams.items())

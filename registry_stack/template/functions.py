@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from registry_stack.errors import RegistryStackError
-from registry_stack.template.string_functions import list_join, str_replace, str_replace_vstrict
+from registry_stack.template.string_functions import list_join, str_replace, str_replace_strict
 from registry_stack.template.template import Template
 from registry_stack.template.yaml_loader import read_text
 
@@ -18,7 +18,7 @@ References = Mapping[tuple[str, ...], Any]
 
 _TEXT: dict[str, Callable[[Any], Any]] = {
     "str_replace": str_replace,
-    "str_replace_vstrict": str_replace_vstrict,
+    "str_replace_strict": str_replace_strict,
     "list_join": list_join,
 }
 SUPPORTED = frozenset({"get_param", "get_attr", "get_resource", "get_file", "if", *_TEXT})
@@ -27,7 +27,7 @@ SUPPORTED_IN_CONDITIONS = frozenset({"get_param", "equals", "not", "and"})
 UNSUPPORTED = frozenset(
     (
         *("contains", "digest", "filter", "list_concat", "list_concat_unique", "make_url", "map_merge", "map_replace"),
-        *("repeat", "resource_facade", "str_replace_strict", "str_split", "yaql"),
+        *("repeat", "resource_facade", "str_replace_vstrict", "str_split", "yaql"),
         *("Ref", "Fn::Select", "Fn::GetAZs", "Fn::Join", "Fn::Split", "Fn::Replace", "Fn::Base64"),
         *("Fn::MemberListToMap", "Fn::ResourceFacade"),
     )

@@ -14,12 +14,9 @@ def str_replace(args: Any) -> str:
     return _replaced(args)[0]
 
 
-def str_replace_vstrict(args: Any) -> str:
-    """`str_replace` that refuses an empty value and a param that is not in the template."""
+def str_replace_strict(args: Any) -> str:
+    """`str_replace` that refuses a param that is not in the template."""
     text, params, unused = _replaced(args)
-    for key, value in params:
-        if not value:
-            raise ValueError(f"the value for param {key} is undefined or empty, must be a defined non-empty value")
     if unused:
         missing = ",".join(key for key, _value in params if key in unused)
         raise ValueError(f"the following params were not found in the template: {missing}")

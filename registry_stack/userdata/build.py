@@ -37,11 +37,11 @@ BUILT = "docker-host.yaml"
 # Texts for people and browsers, to whom a comment or an empty line may matter.
 _VERBATIM = ("/etc/docker-registry/clients/", "/etc/docker-registry/status/")
 _COMMENT = re.compile(r"\s*(#(?!!).*)?")
-_HEREDOC = re.compile(r"(?<!<)<<-?(['\"]?)([A-Z_]+)\1")
+_HEREDOC = re.compile(r"(?<!<)<<-? ?(['\"]?)([A-Z_]+)\1")
 _HEADER = """#cloud-config
 # Built from cloud-config/files and loaders.yaml by `python -m registry_stack.userdata`: change those, run it again.
-# Heat fills in the placeholders, names between two at signs on each side. By hand: put single-quoted values in their
-# place, and base64 in that of extra-ca.pem.
+# Heat replaces the placeholders, names between two at signs on each side. By hand: put a value in the place of each,
+# a single quote in it written '"'"', and base64 in that of extra-ca.pem.
 """
 _PACKED = "# Most files are in one compressed script; `base64 -d | gunzip` shows it, `--plain` builds a readable one.\n"
 # What bash can do by itself it does: each process more for each of the files takes seconds on an emulated host. `read`
@@ -63,7 +63,7 @@ put() {
 def pack(tree: Path) -> str:
     """The cloud-config of a tree, as small as it gets: what Heat inserts and what a person boots by hand.
 
-    `registry-files.service` and `runcmd` run the script with most of the files. Raises RegistryStackError when the tree
+    `unpack-files.service` and `runcmd` run the script with most of the files. Raises RegistryStackError when the tree
     has a file that the script could not write, or that would not be filled in.
     """
     document, inside = _read(tree)
@@ -78,6 +78,11 @@ def plain(tree: Path) -> str:
     document, inside = _read(tree)
     document["write_files"] += inside
     return _HEADER + _dump(document)
+
+
+def tree_files(tree: Path) -> dict[str, Path]:
+    """Every file of the host by its path there."""
+    return {f"/{path.relative_to(tree / 'files')}": path for path in (tree / "files").rglob("*") if path.is_file()}
 
 
 def stripped(path: str, text: str) -> str:
@@ -165,7 +170,7 @@ def _room() -> str:
 def _read(tree: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The document with the entries that the loaders write, and the entries of all other files."""
     document = load_yaml(tree / LOADERS, "cloud-config")
-    files = {f"/{path.relative_to(tree / 'files')}": path for path in (tree / "files").rglob("*") if path.is_file()}
+    files = tree_files(tree)
     alone = document.pop("write_files")
     if unknown := sorted(entry["path"] for entry in alone if entry["path"] not in files):
         raise RegistryStackError(

@@ -13,7 +13,7 @@ from registry_stack.template.yaml_loader import parse_yaml
 
 UNIT_DIRECTORY = "/etc/systemd/system/"
 # The script of the packed user-data that writes most of the files: see registry_stack/userdata/build.py.
-BUNDLE = "/opt/registry/unpack"
+BUNDLE = "/opt/registry/unpack-files"
 BUNDLED = re.compile(r"^put (0[0-7]{3}) (\S+) <<'@'\n(.*?)^@$", re.MULTILINE | re.DOTALL)
 _BASE64 = frozenset({"b64", "base64"})
 # As cloud-init's cc_write_files.py and coreos-cloudinit's config/decode.go name them.

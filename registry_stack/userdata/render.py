@@ -31,7 +31,7 @@ def render_user_data(template: Template, values: Mapping[str, Any], references: 
 
 
 def placeholder_value(template: Template, values: Mapping[str, Any], references: References, placeholder: str) -> Any:
-    """The value that the template's own mapping gives one placeholder, with its quotes."""
+    """The value that the template's own mapping gives one placeholder."""
     name, snippet = _user_data(template)
     where = f"resources.{name}.properties.user_data.{placeholder}"
     return Scope(template, values, references).evaluate(_replacement(snippet)["params"][placeholder], where)

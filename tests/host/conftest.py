@@ -144,7 +144,7 @@ def registry(target: Target) -> OciClient:
 def quick_metrics(target: Target) -> Iterator[None]:
     """The host counts and looks every second, not every ten or sixty."""
     folder = "/run/systemd/system/registry-metrics.service.d"
-    settings = "[Service]\nEnvironment=METRICS_INTERVAL=1 LOOK_INTERVAL=1\n"
+    settings = "[Service]\nEnvironment=METRICS_INTERVAL=1 SLOW_METRICS_INTERVAL=1\n"
     restart = "systemctl daemon-reload && systemctl restart registry-metrics"
     # The sizes of the caches are kept for minutes, also those of a test before.
     target.host.check_output("rm -f /run/registry/metrics/size-* && mkdir -p %s", folder)

@@ -29,12 +29,12 @@ def wait_until_served(host: Host) -> None:
     wait_for(host, probe, "metrics")
 
 
-def total(host: Host, name: str, **labels: str) -> float:
+def total(host: Host, name: str, /, **labels: str) -> float:
     """The sum of the samples of that name with these labels."""
     return _sum(metrics_text(host), name, labels)
 
 
-def settled(host: Host, name: str, **labels: str) -> float:
+def settled(host: Host, name: str, /, **labels: str) -> float:
     """The same once everything before this call is counted.
 
     The edge may hold a line back for a second; the round after that takes the record, and the next one counts it.

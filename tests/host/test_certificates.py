@@ -22,7 +22,7 @@ from tests.host.journal import journal
 from tests.host.targets import Target
 from tests.support.certificates import Pair, certificate_at, presented
 
-REFUSED = "refused, the previous pair goes on serving"
+REFUSED = "refused, the previous pair stays in service"
 
 
 def sums(host: Host) -> str:

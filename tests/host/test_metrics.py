@@ -71,7 +71,7 @@ def test_each_service_is_seen(host: Host) -> None:
     assert total(host, "registry_up", registry="docker-registry") == 1
     assert total(host, "redis_up") == 1
     assert total(host, "nginx_connections_active") >= 1
-    assert total(host, "host_unit_active", unit="docker-registry-edge.service") == 1
+    assert total(host, "node_systemd_unit_state", name="docker-registry-edge.service", state="active") == 1
 
 
 def test_a_service_that_is_down_is_seen(host: Host, target: Target) -> None:
@@ -80,7 +80,8 @@ def test_a_service_that_is_down_is_seen(host: Host, target: Target) -> None:
     def probe() -> str | None:
         down = [total(host, "redis_up"), total(host, "registry_up", registry="docker-registry")]
         units = [
-            total(host, "host_unit_active", unit=f"{name}.service") for name in ("docker-redis", "docker-registry")
+            total(host, "node_systemd_unit_state", name=f"{name}.service", state="active")
+            for name in ("docker-redis", "docker-registry")
         ]
         return None if down == units == [0, 0] else f"{down} {units}"
 
@@ -133,11 +134,11 @@ def test_disk_and_cache_are_measured(host: Host, mirror: OciClient, upstream: Up
 
     wait_for(host, probe, "the repository to be counted")
     assert total(host, "registry_edge_cache_bytes") > 1000
-    size, free = (
-        int(word) for word in host.check_output("df -B1 --output=size,avail /var/lib/registry | tail -1").split()
-    )
-    assert total(host, "host_filesystem_size_bytes", path="/var/lib/registry") == size
-    assert 0 < total(host, "host_filesystem_avail_bytes", path="/var/lib/registry") <= free * 1.5
+    columns = host.check_output("df -B1 --output=target,source,fstype,size,avail /var/lib/registry | tail -1").split()
+    labels = dict(zip(("mountpoint", "device", "fstype"), columns, strict=False))
+    size, free = map(int, columns[3:])
+    assert total(host, "node_filesystem_size_bytes", **labels) == size
+    assert 0 < total(host, "node_filesystem_avail_bytes", **labels) <= free * 1.5
 
 
 def readable(target: Target) -> list[bool]:

@@ -54,7 +54,7 @@ def test_works_without_javascript(browser: Browser, url: str, target: Target) ->
         window.get(url)
         text = window.find_element(By.TAG_NAME, "body").text
         assert window.title == f"Docker mirror {target.fqdn}"
-        assert "Everything works." in text
+        assert "All services and upstreams are up." in text
         assert "library/shown" in text
         assert not window.find_elements(By.TAG_NAME, "button")
         window.find_element(By.XPATH, "//summary[text()='podman']").click()

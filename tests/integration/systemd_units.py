@@ -47,10 +47,10 @@ def read_units(files: Mapping[str, HostFile]) -> dict[str, Unit]:
 def unit_of(units: Mapping[str, Unit], name: str) -> Unit:
     """A unit, or an instance `a@b` of the template `a@`."""
     start, at, instance = name.partition("@")
-    template = units[start + at]
-    if not at:
-        return template
-    settings = {key: tuple(line.replace("%i", instance) for line in lines) for key, lines in template.settings.items()}
+    settings = {
+        key: tuple(line.replace("%i", instance).replace("%N", name) for line in lines)
+        for key, lines in units[start + at].settings.items()
+    }
     return Unit(name, settings)
 
 

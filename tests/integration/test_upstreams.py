@@ -153,7 +153,7 @@ def test_only_a_proxy_without_an_upstream_is_stopped(host: Host) -> None:
         fi
         END
         chmod +x /tmp/bin/systemctl
-        for _ in $(seq 30); do PATH=/tmp/bin:$PATH /opt/registry/start-upstreams || exit; done
+        for _ in $(seq 30); do PATH=/tmp/bin:$PATH /opt/registry/sync-upstream-units || exit; done
         cat /tmp/bin/done""")
     with host.changed(upstreams=f"{host.values['upstreams']},{more}"):
         done = host.exec("bash", "-c", asked)

@@ -110,8 +110,8 @@ def test_host_renders_the_same_text(client: str, upstreams: dict[str, str], tmp_
     """The status page shows the same files, rendered on the host."""
     names = {"mirror": "mirror.example.com", "registry": "mirror.example.com:5000", "user": "somebody"}
     text = templates()[f"/etc/docker-registry/clients/{client}"].content.decode()
-    program = tmp_path / "fill-in.awk"
-    program.write_bytes(templates()["/opt/registry/fill-in.awk"].content)
+    program = tmp_path / "render-snippet.awk"
+    program.write_bytes(templates()["/opt/registry/render-snippet.awk"].content)
     given = names | {"upstreams": ",".join(f"{name}={host}" for name, host in upstreams.items())}
     settings = [word for name, value in given.items() for word in ("-v", f"{name}={value}")]
     done = subprocess.run(["awk", *settings, "-f", program], input=text, capture_output=True, text=True, check=True)

@@ -34,8 +34,8 @@ def swift_failure(connection: Connection, values: Mapping[str, Any], verify: str
 
 def keystone_url(values: Mapping[str, Any]) -> str:
     """Keystone's address as the template gives it to the host: version 3, whatever `os_authurl` ends in."""
-    quoted: str = placeholder_value(load_template(TEMPLATE), values, {}, "@@OS_AUTHURL@@")
-    return quoted.strip("'")
+    url: str = placeholder_value(load_template(TEMPLATE), values, {}, "@@OS_AUTHURL@@")
+    return url
 
 
 def _as_registry_user(connection: Connection, values: Mapping[str, Any], verify: str | bool) -> Connection:

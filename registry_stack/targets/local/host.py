@@ -23,7 +23,7 @@ from registry_stack.userdata.render import render_user_data
 
 INPUTS_LABEL = "org.registry-stack.inputs"
 SEED = "/var/lib/cloud/seed/nocloud"
-# What must survive the host: see STATE in the cloud-config's lib.sh.
+# What must survive the host: see STATE in lib/paths.sh of the cloud-config.
 HOST_STATE = "/var/lib/registry"
 # What only a cloud needs, or what differs on one's own machine: weaker than anything the user gives.
 LOCAL_DEFAULTS: dict[str, Any] = {

@@ -11,7 +11,7 @@ from registry_stack.userdata.host_files import UNIT_DIRECTORY, HostFile, cloud_c
 from registry_stack.userdata.render import PLACEHOLDER, placeholders
 
 ENVIRONMENT_FILE = "/etc/docker-registry/environment"
-_ENVIRONMENT_LINE = re.compile(r"[A-Z][A-Z0-9_]*=@@[A-Z][A-Z0-9_]*@@|#[^@]*|[^@]*")
+_ENVIRONMENT_LINE = re.compile(r"[A-Z][A-Z0-9_]*='@@[A-Z][A-Z0-9_]*@@'|#[^@]*|[^@]*")
 _RENDERED_LINE = re.compile(r"[A-Z][A-Z0-9_]*=.*|#.*|")
 # Units of the image itself that ours may name.
 IMAGE_UNITS = frozenset(
@@ -37,7 +37,7 @@ def units(user_data: str) -> dict[str, HostFile]:
 
 
 def placeholders_where_allowed(source: str) -> list[str]:
-    """Placeholders stand only in the environment file (`NAME=@@NAME@@`) and as whole base64 entries."""
+    """Placeholders stand only in the environment file (`NAME='@@NAME@@'`) and as whole base64 entries."""
     allowed = 0
     violations = []
     for entry in cloud_config(source).get("write_files") or []:
@@ -53,7 +53,7 @@ def placeholders_where_allowed(source: str) -> list[str]:
 
 def _environment_violations(content: str) -> list[str]:
     bad = [line for line in content.splitlines() if not _ENVIRONMENT_LINE.fullmatch(line)]
-    return [f"{ENVIRONMENT_FILE}: {line!r} is not NAME=@@NAME@@" for line in bad]
+    return [f"{ENVIRONMENT_FILE}: {line!r} is not NAME='@@NAME@@'" for line in bad]
 
 
 def static_files_identical(source: str, rendered: str) -> list[str]:

@@ -120,6 +120,7 @@ def test_an_entry_without_its_file_is_refused(make_tree: MakeTree) -> None:
         ("# a\n\na # b\n  # c\n \t\n", "a # b\n"),
         ("#!/bin/bash\n# a\na\n", "#!/bin/bash\na\n"),
         ("cat <<END\n# data\n\nEND\n# a\n", "cat <<END\n# data\n\nEND\n"),
+        ("cat << END\n# data\n\nEND\n# a\n", "cat << END\n# data\n\nEND\n"),
         ("cat <<-'END'\n# data\n\tEND\n# a\n", "cat <<-'END'\n# data\n\tEND\n"),
         ("# <<END\n# a\nb\n", "b\n"),
         ("cat <<< A\n# a\n", "cat <<< A\n"),

@@ -77,7 +77,7 @@ def functions(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.one_of(
         st.lists(inner, max_size=3),
         st.dictionaries(st.sampled_from(["x", "y"]), inner, max_size=2),
-        st.sampled_from(["str_replace", "str_replace_vstrict"]).flatmap(
+        st.sampled_from(["str_replace", "str_replace_strict"]).flatmap(
             lambda name: replace.map(lambda args: {name: args})
         ),
         st.tuples(inner, st.lists(inner, max_size=3)).map(lambda args: {"list_join": [*args]}),
@@ -213,7 +213,7 @@ def keys_in(snippet: Any) -> Iterator[str]:
         (
             {"digest": ["md5", "a"]},
             "t.yaml: x.digest: this function is not supported here; supported: get_attr, get_file, get_param,"
-            " get_resource, if, list_join, str_replace, str_replace_vstrict",
+            " get_resource, if, list_join, str_replace, str_replace_strict",
         ),
         ({"if": ["zero", 1]}, "t.yaml: x.if: needs [condition, value if true, value if false]"),
         ({"if": ["zeroo", 1, 2]}, 't.yaml: x.if[0]: invalid condition "zeroo"'),
@@ -224,8 +224,8 @@ def keys_in(snippet: Any) -> Iterator[str]:
         ({"if": [{"equals": [1]}, 1, 2]}, "t.yaml: x.if[0].equals: needs [value, value]"),
         ({"if": [{"and": ["zero"]}, 1, 2]}, "t.yaml: x.if[0].and: needs two conditions or more"),
         (
-            {"str_replace_vstrict": {"template": "", "params": {"k": "v"}}},
-            "t.yaml: x.str_replace_vstrict: the following params were not found in the template: k",
+            {"str_replace_strict": {"template": "", "params": {"k": "v"}}},
+            "t.yaml: x.str_replace_strict: the following params were not found in the template: k",
         ),
         (
             {"list_join": ["", [{"get_param": "size"}]]},

@@ -60,6 +60,67 @@ def test_cloud_init_schema(tmp_path: Path, old: str, new: str, complaint: str) -
     assert bool(complaint) == bool(result)
 
 
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("if a; then\n  b\nfi > c\n", ""), ("a >b\n", "+a > b"), ("if a\n", "must be followed by `then`")],
+)
+def test_shfmt(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / ".editorconfig").write_text((REPOSITORY / ".editorconfig").read_text())
+    directory = tmp_path / "cloud-config/files/opt/registry"
+    directory.mkdir(parents=True)
+    (directory / "run").write_text(f"#!/bin/bash\n{text}")
+    result = linters.shfmt(directory)
+    assert complaint in result
+    assert bool(complaint) == bool(result)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("{ print a }\nEND { print 1 / n }\n", ""),
+        ("{ a = 1 }\nfunction f(a) { return a }\n", "shadows global variable"),
+        ("{ print \n", "must contain complete functions or rules"),
+    ],
+)
+def test_gawk_lint(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "a.awk").write_text(text)
+    result = linters.gawk_lint(tmp_path)
+    assert complaint in result
+    assert bool(complaint) == bool(result)
+
+
+@pytest.mark.parametrize(
+    ("text", "errors"),
+    [
+        ("<!doctype html><title>a</title><p>b", []),
+        ("<!doctype html>\n<title>a</title><p>b</div>", ["line 2: end-tag-too-early {'name': 'div'}"]),
+    ],
+)
+def test_html_errors(text: str, errors: list[str]) -> None:
+    assert linters.html_errors(text) == errors
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("a { b: c; } @media (d) { e { f: g; } }", []),
+        ("a { b: c; }\nd { e f; }\n", ["line 2"]),
+        ("@media (d) {\n e { f g; } }", ["line 2"]),
+        ("a { b: c }\n}\nd", ["line 3"]),
+    ],
+)
+def test_css_errors(text: str, lines: list[str]) -> None:
+    assert [error.partition(":")[0] for error in linters.css_errors(text)] == lines
+
+
+@pytest.mark.parametrize(
+    ("text", "errors"),
+    [("const a = b?.c ?? 1;", []), ("let a;\nlet = (;", ["line 2: ERROR"]), ("f(a", ["line 1: ERROR"])],
+)
+def test_javascript_errors(text: str, errors: list[str]) -> None:
+    assert linters.javascript_errors(text) == errors
+
+
 def test_yamllint(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("a: 1\na: 2\n")

@@ -53,6 +53,9 @@ BROKEN_LINES = (
 )
 
 
+FILES = REPOSITORY / CLOUD_CONFIG / "files"
+
+
 def given(**values: Any) -> Any:
     return pytest.param(values, id=" ".join(f"{name}={value}" for name, value in values.items()) or "example")
 
@@ -250,6 +253,24 @@ def test_units_pass_systemd_analyze(product: Product, tmp_path: Path) -> None:
 
 def test_scripts_pass_shellcheck(product: Product, tmp_path: Path) -> None:
     assert linters.shellcheck(unpacked(product.source), tmp_path) == ""
+
+
+def test_scripts_are_formatted() -> None:
+    assert linters.shfmt(FILES / "opt/registry") == ""
+
+
+def test_awk_programs_pass_gawk_lint() -> None:
+    assert linters.gawk_lint(FILES) == ""
+
+
+@pytest.mark.parametrize(
+    ("suffix", "errors"),
+    [(".html", linters.html_errors), (".css", linters.css_errors), (".js", linters.javascript_errors)],
+)
+def test_status_page_is_well_formed(suffix: str, errors: Callable[[str], list[str]]) -> None:
+    found = list(FILES.rglob(f"*{suffix}"))
+    assert found
+    assert {path.name: errors(path.read_text()) for path in found} == {path.name: [] for path in found}
 
 
 def test_cloud_init_takes_it(product: Product, tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from heat.engine.hot import functions as heat
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from registry_stack.template.string_functions import list_join, str_replace, str_replace_vstrict
+from registry_stack.template.string_functions import list_join, str_replace, str_replace_strict
 
 KINDS = {
     "str_replace": (heat.ReplaceJson, str_replace),
-    "str_replace_vstrict": (heat.ReplaceJsonVeryStrict, str_replace_vstrict),
+    "str_replace_strict": (heat.ReplaceJsonStrict, str_replace_strict),
 }
 # Few letters, so that keys overlap each other, the template and the values.
 TEXT = st.text(alphabet="ab@\n'", max_size=12)
@@ -78,14 +78,9 @@ def test_documented_cases(template: str, params: dict[str, Any], expected: str) 
         ("str_replace", {"template": "", "params": []}, "params must be a mapping"),
         ("str_replace", {"template": "", "params": {1: "a"}}, "param placeholders must be non-empty strings"),
         (
-            "str_replace_vstrict",
+            "str_replace_strict",
             {"template": "x", "params": {"a": "1", "bb": "secret"}},
             "the following params were not found in the template: bb,a",
-        ),
-        (
-            "str_replace_vstrict",
-            {"template": "a", "params": {"a": ""}},
-            "the value for param a is undefined or empty, must be a defined non-empty value",
         ),
         (
             "str_replace",

@@ -41,7 +41,7 @@ resources:
     type: OS::Nova::Server
     properties:
       user_data:
-        str_replace_vstrict:
+        str_replace_strict:
           template: {get_file: config.yaml}
           params:
             '@@A@@': {list_join: ['', ["'", {get_param: a}, "'"]]}
@@ -85,7 +85,7 @@ def test_param_without_placeholder_is_reported(make_template: MakeTemplate) -> N
     template = make_template(BODY, config=CONFIG.replace("A=@@A@@", "A="))
     with pytest.raises(RegistryStackError) as error:
         render_user_data(template, {"a": "1"}, REFERENCES)
-    where = f"{template.path}: resources.server.properties.user_data.str_replace_vstrict"
+    where = f"{template.path}: resources.server.properties.user_data.str_replace_strict"
     assert str(error.value) == f"{where}: the following params were not found in the template: @@A@@"
 
 

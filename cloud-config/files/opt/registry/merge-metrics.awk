@@ -1,4 +1,4 @@
-# Makes one exposition of several registries', a file each: every sample gets the file's name as a label.
+# Merges the metrics of several registries, one file each: every sample gets the name of its file as a label.
 FNR == 1 { registry = FILENAME; sub(/.*\//, "", registry); label = "registry=\"" registry "\"" }
 /^# (HELP|TYPE) / {
   family = $3

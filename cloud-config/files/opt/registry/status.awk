@@ -1,9 +1,9 @@
-# Writes what /opt/registry/status-page found, lines of a kind and its values, as JSON or as HTML (-v html=1).
+# Formats the facts of /opt/registry/status-page, lines of a kind and its values, as JSON or as HTML (-v html=1).
 function json(text) { gsub(/[[:cntrl:]]/, "", text); gsub(/["\\]/, "\\\\&", text); return "\"" text "\"" }
 function safe(text) { gsub(/&/, "\\&amp;", text); gsub(/</, "\\&lt;", text); gsub(/>/, "\\&gt;", text); gsub(/"/, "\\&quot;", text); return text }
-function size(bytes,   i) {
-  for (i = 1; bytes >= 1000 && i < 6; i++) bytes /= 1000
-  return sprintf(i == 1 ? "%d %s" : "%.1f %s", bytes, i == 1 ? "B" : substr("kBMBGBTBPB", 2 * i - 3, 2))
+function size(bytes,   power) {
+  for (power = 0; bytes >= 1000 && power < 5; power++) bytes /= 1000
+  return sprintf(power ? "%.1f %s" : "%d %s", bytes, power ? substr("kBMBGBTBPB", 2 * power - 1, 2) : "B")
 }
 function percent(part, whole) { return whole ? sprintf("%.1f %%", 100 * part / whole) : "–" }
 function left(text) { return text == "-" ? "" : text }
@@ -35,14 +35,14 @@ function data() {
   printf " \"services\": [%s],\n \"upstreams\": [%s],\n \"repository_count\": %d,\n \"repositories\": [\n  %s]}\n", units, upstreams, count, repositories
 }
 function page() {
-  if (down away == "") print "<p class=good>Everything works."
+  if (down away == "") print "<p class=good>All services and upstreams are up."
   if (down) printf "<p class=bad>Not running:%s\n", safe(down)
-  if (away) printf "<p class=bad>Does not answer, so only what is cached can be pulled:%s\n", safe(away)
-  printf "<dl>\n<div><dt>Answered from the cache<dd>%s</div>\n<div><dt>Served<dd>%s</div>\n", percent(fact["hits"], fact["requests"]), size(fact["served"])
+  if (away) printf "<p class=bad>Upstreams that do not answer, so only cached images can be pulled:%s\n", safe(away)
+  printf "<dl>\n<div><dt>Served from the cache<dd>%s</div>\n<div><dt>Served<dd>%s</div>\n", percent(fact["hits"], fact["requests"]), size(fact["served"])
   printf "<div><dt>Fetched<dd>%s</div>\n<div><dt>In the cache<dd>%s</div>\n<div><dt>Disk free<dd>%s</div>\n</dl>\n",
     size(fact["fetched"]), size(fact["cached"]), size(fact["disk_free"])
-  print "<p class=dim>" fact["requests"] " requests since this server was started."
-  print "<h3>Registries that it mirrors</h3>\n<table><thead><tr><th>Name<th>Address<th>State<th>In the cache<th>Pulls left</thead><tbody>\n" upstream_rows "</tbody></table>"
+  print "<p class=dim>" fact["requests"] " requests since this server started."
+  print "<h3>Upstreams</h3>\n<table><thead><tr><th>Name<th>Address<th>State<th>In the cache<th>Pulls left</thead><tbody>\n" upstream_rows "</tbody></table>"
   print "<h3>Images in the cache</h3>\n<table><thead><tr><th>Registry<th>Repository<th>Tags</thead><tbody>\n" repository_rows "</tbody></table>"
   if (count > 200) printf "<p>and %d more repositories\n", count - 200
 }
