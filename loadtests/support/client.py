@@ -8,7 +8,7 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import urljoin
 
-import gevent
+import gevent.ssl
 from gevent.pool import Pool
 from geventhttpclient.client import HTTPClientPool
 from locust import FastHttpUser
@@ -102,18 +102,11 @@ class RegistryClient:
 
     def _run(self, kind: str, name: str, exchange: Exchange[ImageRef]) -> ImageRef | None:
         """Run a whole pull or push and report it to locust; None when it failed."""
-        began, size = time.perf_counter(), 0
-
-        def send(requests: Sequence[Request]) -> Sequence[Response]:
-            nonlocal size
-            responses = self._send(requests)
-            size += sum(response.size for response in responses)
-            return responses
-
+        began = time.perf_counter()
+        image: ImageRef | None = None
         error: RequestError | None = None
-        image = None
         try:
-            image = drive(exchange, send)
+            image = drive(exchange, self._send)
         except RequestError as failure:
             error = failure
             if isinstance(failure, ManifestError):
@@ -122,13 +115,9 @@ class RegistryClient:
         ms = (time.perf_counter() - began) * 1000
         if image:
             (self.metrics.pull_ms if kind == "PULL" else self.metrics.push_ms).append(ms)
+        size = image.size if image else 0
         self.events.request.fire(
-            request_type=kind,
-            name=name,
-            response_time=ms,
-            response_length=image.size if image and kind == "PUSH" else size,
-            exception=error,
-            context={},
+            request_type=kind, name=name, response_time=ms, response_length=size, exception=error, context={}
         )
         return image
 
@@ -137,18 +126,15 @@ class RegistryClient:
         if len(requests) == 1:
             return [self.request(requests[0])]
         pool = Pool(MAX_CONCURRENT_DOWNLOADS)
-        running = [pool.spawn(self._try, request) for request in requests]
         try:
-            pool.join()
-        except gevent.GreenletExit:
+            outcomes: list[Response | RequestError] = pool.map(self._try, requests)
+        finally:
+            # Nothing is left unless this user has been stopped.
             pool.kill()
-            raise
-        responses = []
-        for greenlet in running:
-            if isinstance(greenlet.value, RequestError):
-                raise greenlet.value
-            responses.append(greenlet.value)
-        return responses
+        for outcome in outcomes:
+            if isinstance(outcome, RequestError):
+                raise outcome
+        return [outcome for outcome in outcomes if isinstance(outcome, Response)]
 
     def _try(self, request: Request) -> Response | RequestError:
         try:

@@ -142,13 +142,13 @@ def encode_manifest(config: Blob, layers: Sequence[Blob]) -> bytes:
     )
 
 
-def encode_index(manifests: Mapping[str, bytes], media_type: str = OCI_INDEX) -> bytes:
+def encode_index(manifests: Mapping[str, bytes]) -> bytes:
     """The index of an image for several platforms: manifests by architecture."""
     entries = [
         _descriptor(OCI_MANIFEST, describe(manifest)) | {"platform": {"architecture": architecture, "os": "linux"}}
         for architecture, manifest in manifests.items()
     ]
-    return _encode({"schemaVersion": 2, "mediaType": media_type, "manifests": entries})
+    return _encode({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries})
 
 
 def _descriptor(media_type: str, blob: Blob) -> dict[str, Any]:

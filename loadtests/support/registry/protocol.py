@@ -100,9 +100,7 @@ def pull(repo: str, tag: str) -> Exchange[ImageRef]:
 def fetch_image(repo: str, reference: str) -> Exchange[ImageRef]:
     """Fetch a manifest, then all blobs of the image."""
     image = yield from fetch_manifest(repo, reference)
-    config, *layers = image.blobs
-    requests = [get_blob(repo, config, label="config"), *(get_blob(repo, layer) for layer in layers)]
-    responses = yield requests
+    responses = yield [get_blob(repo, image.config, "config"), *(get_blob(repo, layer) for layer in image.layers)]
     for blob, response in zip(image.blobs, responses, strict=True):
         if response.size != blob.size:
             raise ManifestError(f"{blob.digest} has {response.size} bytes, not the {blob.size} of the manifest")
@@ -112,14 +110,13 @@ def fetch_image(repo: str, reference: str) -> Exchange[ImageRef]:
 def fetch_manifest(repo: str, reference: str) -> Exchange[ImageRef]:
     """Fetch a manifest; where the reference is an index, the manifest for linux/amd64."""
     (found,) = yield [_get_manifest(repo, reference)]
-    document = _parse(found)
-    if "manifests" in document:
-        digest = _select_platform(document)
-        (found,) = yield [_get_manifest(repo, digest)]
-        document = _parse(found)
     try:
+        document = json.loads(found.content)
+        if "manifests" in document:
+            (found,) = yield [_get_manifest(repo, _select_platform(document["manifests"]))]
+            document = json.loads(found.content)
         config, *layers = (Blob(one["digest"], one["size"]) for one in (document["config"], *document["layers"]))
-    except (LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ManifestError(f"not a manifest: {error!r}") from error
     return ImageRef(repo, reference, found.digest, config, tuple(layers), found.content)
 
@@ -131,18 +128,8 @@ def push(repo: str, tag: str, layers: Iterable[bytes | Layer]) -> Exchange[Image
         blobs.append((yield from upload_blob(repo, layer)))
     config = yield from upload_blob(repo, encode_config(blobs))
     manifest = encode_manifest(config, blobs)
-    digest = sha256(manifest)
-    yield [
-        Request(
-            "push manifest",
-            "PUT",
-            manifest_path(repo, tag),
-            status=201,
-            headers={"Content-Type": OCI_MANIFEST},
-            body=manifest,
-            digest=digest,
-        )
-    ]
+    digest, path, headers = sha256(manifest), manifest_path(repo, tag), {"Content-Type": OCI_MANIFEST}
+    yield [Request("push manifest", "PUT", path, status=201, headers=headers, body=manifest, digest=digest)]
     return ImageRef(repo, tag, digest, config, tuple(blobs), manifest)
 
 
@@ -193,10 +180,12 @@ def read_response(
     digest, size, content = _consume(blocks, request.keep)
     if size != int(named.get("content-length", size)):
         raise RequestError(f"cut off after {size} of {named['content-length']} bytes")
-    if request.method != "GET":
-        # The content describes the outcome; the header says what was stored.
-        digest = claimed
-    if (expected := request.digest or (claimed if request.method == "GET" else "")) and digest != expected:
+    if request.method == "GET":
+        expected = request.digest or claimed
+    else:
+        # The header says what has been stored; the content is of no interest.
+        digest, expected = claimed, request.digest
+    if expected and digest != expected:
         raise WrongBytesError(f"wrong bytes: {request.label} is {digest or 'without a digest'}, not {expected}")
     return Response(named, digest, size, content)
 
@@ -223,23 +212,10 @@ def _get_manifest(repo: str, reference: str, method: str = "GET", label: str = "
     )
 
 
-def _parse(response: Response) -> Mapping[str, Any]:
-    try:
-        document = json.loads(response.content)
-    except ValueError as error:
-        raise ManifestError(f"not a manifest: {error!r}") from error
-    if not isinstance(document, dict):
-        raise ManifestError(f"not a manifest: {document!r:.100}")
-    return document
-
-
-def _select_platform(index: Mapping[str, Any]) -> str:
+def _select_platform(manifests: Iterable[Mapping[str, Any]]) -> str:
     """The digest of the manifest for linux/amd64."""
-    try:
-        for entry in index["manifests"]:
-            platform = entry.get("platform", {})
-            if (platform.get("os"), platform.get("architecture")) == ("linux", "amd64"):
-                return str(entry["digest"])
-    except (LookupError, TypeError, AttributeError) as error:
-        raise ManifestError(f"not an index: {error!r}") from error
+    for entry in manifests:
+        platform = entry.get("platform", {})
+        if (platform.get("os"), platform.get("architecture")) == ("linux", "amd64"):
+            return str(entry["digest"])
     raise ManifestError("the index has no manifest for linux/amd64")
