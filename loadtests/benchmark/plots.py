@@ -51,8 +51,8 @@ def _upstreams(results: Results, path: Path) -> bool:
     upstreams = list(dict.fromkeys(row["upstream"] for row in rows))
     names = [name for name in REPORT_ORDER if any(row["system"] == name for row in rows)]
     for place, name in enumerate(names):
-        found = [results.value("upstream", "rps", system=name, upstream=upstream) or 0.0 for upstream in upstreams]
-        axes.bar([index + place * 0.15 for index in range(len(upstreams))], found, 0.15, label=name)
+        rates = [results.value("upstream", "rps", system=name, upstream=upstream) or 0.0 for upstream in upstreams]
+        axes.bar([index + place * 0.15 for index in range(len(upstreams))], rates, 0.15, label=name)
     axes.set(yscale="log", title="manifest by tag: requests per second, by upstream")
     axes.set_xticks([index + 0.3 for index in range(len(upstreams))], upstreams)
     return _save(figure, axes, path)

@@ -28,7 +28,7 @@ from loadtests.support.registry.content import (
 from loadtests.support.registry.protocol import manifest_path
 
 _MB = 1_000_000
-# What the sizes of a large image's layers are like.
+# How the size of a large image is divided among its layers.
 LAYER_SHARES = (0.5, 0.3, 0.15, 0.05)
 CATALOG = "images.json"
 
