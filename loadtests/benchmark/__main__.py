@@ -1,4 +1,4 @@
-"""`python -m loadtests.benchmark`: measures, prints the main tables, and writes the report."""
+"""`python -m loadtests.benchmark`: measures, checks the targets, and writes the report."""
 
 import json
 import signal
@@ -17,7 +17,7 @@ from loadtests.benchmark.performance_targets import check_targets
 from loadtests.benchmark.plots import plot_all
 from loadtests.benchmark.profiles import BLOB, FULL, PUBLISHED, QUICK, SMALL, Profile
 from loadtests.benchmark.pull_benchmarks import measure_docker, measure_herd, measure_limited, measure_pulls
-from loadtests.benchmark.report import headline, ratios_table, targets_table, write_report
+from loadtests.benchmark.report import headline, targets_table, write_report
 from loadtests.benchmark.request_benchmarks import measure_outages, measure_requests
 from loadtests.benchmark.results import Results
 from loadtests.benchmark.testbed import ROOT, start_testbed
@@ -53,7 +53,6 @@ def main(
     figures.write_text(json.dumps(asdict(results), indent=1) + "\n")
     plots = plot_all(results, output.parent)
     write_report(results, profile, plots, output)
-    out.print(ratios_table(results))
     out.print(targets_table(results))
     out.print(headline(results))
     out.print(f"written: {output}, {figures.name}, {', '.join(name for name, _title in plots)}")

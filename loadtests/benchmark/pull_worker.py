@@ -19,17 +19,7 @@ from http.client import HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
 
-from loadtests.support.registry.protocol import (
-    BLOCK,
-    MAX_CONCURRENT_DOWNLOADS,
-    Request,
-    RequestError,
-    Response,
-    WrongBytesError,
-    drive,
-    pull,
-    read_response,
-)
+from loadtests.support.registry import protocol
 
 
 class Client:
@@ -42,24 +32,26 @@ class Client:
         self._context = ssl.create_default_context(cafile=ca_file)
         self._connections: dict[int, HTTPSConnection] = {}
 
-    def send(self, requests: Sequence[Request]) -> list[Response]:
+    def send(self, requests: Sequence[protocol.Request]) -> list[protocol.Response]:
         """Send a batch, a few requests at a time."""
         if len(requests) == 1:
             return [self.request(requests[0])]
-        with ThreadPoolExecutor(MAX_CONCURRENT_DOWNLOADS) as pool:
+        with ThreadPoolExecutor(protocol.MAX_CONCURRENT_DOWNLOADS) as pool:
             return list(pool.map(self.request, requests))
 
-    def request(self, request: Request) -> Response:
+    def request(self, request: protocol.Request) -> protocol.Response:
         """Send one request and verify the response; a RequestError names the request."""
         where = f"{request.method} {request.path}"
         try:
             connection = self._connection()
             connection.request(request.method, request.path, headers={"Accept-Encoding": "identity", **request.headers})
             with connection.getresponse() as incoming:
-                return read_response(request, incoming.status, dict(incoming.getheaders()), iter_blocks(incoming))
+                return protocol.read_response(
+                    request, incoming.status, dict(incoming.getheaders()), iter_blocks(incoming)
+                )
         except (OSError, HTTPException) as error:
-            raise RequestError(f"{where}: {error!r}") from error
-        except RequestError as error:
+            raise protocol.RequestError(f"{where}: {error!r}") from error
+        except protocol.RequestError as error:
             raise type(error)(f"{where}: {error}") from error
 
     def close(self) -> None:
@@ -78,7 +70,7 @@ class Client:
 
 def iter_blocks(incoming: HTTPResponse) -> Iterator[memoryview]:
     """The body in blocks, each valid until the next one is read."""
-    block = memoryview(bytearray(BLOCK))
+    block = memoryview(bytearray(protocol.BLOCK))
     while count := incoming.readinto(block):
         yield block[:count]
 
@@ -89,10 +81,10 @@ def _pull_once(options: Namespace) -> None:
     result: dict[str, Any]
     client = Client(options.url, options.ca, options.timeout)
     try:
-        drive(pull(options.repository, options.tag), client.send)
+        protocol.drive(protocol.pull(options.repository, options.tag), client.send)
         result = {"seconds": time.monotonic() - started}
-    except RequestError as error:
-        result = {"failed": str(error), "wrong": isinstance(error, WrongBytesError)}
+    except protocol.RequestError as error:
+        result = {"failed": str(error), "wrong": isinstance(error, protocol.WrongBytesError)}
     finally:
         client.close()
     sys.stdout.write(json.dumps(result) + "\n")

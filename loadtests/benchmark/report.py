@@ -1,6 +1,7 @@
-"""Renders the report, `docs/performance.md` from `report.md.j2`, and its main tables for a terminal."""
+"""Renders the report, `docs/performance.md` from `report.md.j2`, and its targets for a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,9 @@ from rich.table import Table
 
 from loadtests.benchmark.performance_targets import rate_relative_to, relative_to_static
 from loadtests.benchmark.profiles import HEADLINE_CLIENTS, OUTAGE_CLIENTS, OUTAGE_REQUEST_S, Profile
-from loadtests.benchmark.results import Results, Target
-from loadtests.benchmark.systems_under_test import PROXY_2, REPORT_ORDER
+from loadtests.benchmark.results import Results, Row, Target
+from loadtests.benchmark.systems_under_test import MIRROR, PROXY_2, REPORT_ORDER
 
-_REQUESTS = {"tag": "manifest by tag", "digest": "manifest by digest", "blob": "64 MiB blob"}
 _HEADS = {
     "image_mb": "image, MB",
     "mb_per_s": "MB/s",
@@ -22,6 +22,10 @@ _HEADS = {
     "published_s": "mean 2016, s",
     "upstream_ratio": "upstream bytes / image size",
     "rps": "requests/s",
+    "p50_ms": "p50, ms",
+    "p99_ms": "p99, ms",
+    "rps_of_static": "rate vs nginx static",
+    "mb_per_s_of_static": "rate vs nginx static",
     "errors": "failed requests",
     "failed": "failed pulls",
     "complete": "complete pulls",
@@ -40,7 +44,6 @@ def write_report(results: Results, profile: Profile, plots: Sequence[tuple[str, 
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    tables = _Tables(results)
     text = environment.get_template("report.md.j2").render(
         results=results,
         profile=profile,
@@ -49,10 +52,9 @@ def write_report(results: Results, profile: Profile, plots: Sequence[tuple[str, 
         headline_clients=HEADLINE_CLIENTS,
         outage_clients=OUTAGE_CLIENTS,
         outage_request_s=OUTAGE_REQUEST_S,
-        targets=tables.targets(),
-        requests=tables.requests,
-        grid=tables.grid,
-        rows=tables.rows,
+        targets=_targets(results),
+        grid=partial(_grid, results),
+        rows=partial(_rows, results),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text.rstrip() + "\n")
@@ -80,68 +82,35 @@ def targets_table(results: Results) -> Table:
     return table
 
 
-def ratios_table(results: Results) -> Table:
-    """The headline figures relative to nginx static, for a terminal."""
-    tables = _Tables(results)
-    table = Table("system", *_REQUESTS.values(), title=f"relative to nginx static, {HEADLINE_CLIENTS} clients")
-    for name in tables.systems("headline"):
-        table.add_row(name, *(tables.ratio(name, request) for request in _REQUESTS))
-    return table
+def _targets(results: Results) -> str:
+    cells = [
+        [target.name, target.limit, _measured(target), "yes" if target.met else "**no**", target.note]
+        for target in results.targets
+    ]
+    return _markdown(["figure", "target", "measured", "met", "note"], cells)
 
 
-class _Tables:
-    """Renders results as Markdown tables."""
+def _rows(results: Results, stage: str, names: str, **wanted: Any) -> str:
+    """The rows of a stage with these values, with the columns of these names."""
+    columns = names.split()
+    cells = [[_number(row.get(column)) for column in columns] for row in _select(results, stage, wanted)]
+    return _markdown([_HEADS.get(column, column) for column in columns], cells)
 
-    def __init__(self, results: Results) -> None:
-        self.results = results
 
-    def targets(self) -> str:
-        """All targets."""
-        cells = [
-            [target.name, target.limit, _measured(target), "yes" if target.met else "**no**", target.note]
-            for target in self.results.targets
-        ]
-        return _markdown(["figure", "target", "measured", "met", "note"], cells)
+def _grid(results: Results, stage: str, across: str, column: str, **wanted: Any) -> str:
+    """One figure, with a row for each system and a column for each value of `across`."""
+    figures: dict[str, dict[str, str]] = {}
+    for row in _select(results, stage, wanted):
+        figures.setdefault(row["system"], {})[str(row[across])] = _number(row[column])
+    values = list(dict.fromkeys(value for by_value in figures.values() for value in by_value))
+    cells = [[system, *(by_value.get(value, "") for value in values)] for system, by_value in figures.items()]
+    return _markdown([across, *values], cells)
 
-    def requests(self, request: str) -> str:
-        """The headline figures of one kind of request."""
-        column = "mb_per_s" if request == "blob" else "rps"
-        cells = []
-        for name in self.systems("headline"):
-            row = self.results.find("headline", system=name, request=request)
-            if row:
-                figures = (row[column], row["p50_ms"], row["p99_ms"], row["errors"])
-                cells.append([name, *map(_number, figures), self.ratio(name, request)])
-        return _markdown(["system", _HEADS[column], "p50, ms", "p99, ms", "failed", "vs nginx static"], cells)
 
-    def grid(self, stage: str, across: str, column: str, **wanted: Any) -> str:
-        """One figure, with a row for each system and a column for each value of `across`."""
-        rows = [
-            row for row in self.results.rows.get(stage, []) if all(row[name] == value for name, value in wanted.items())
-        ]
-        values = list(dict.fromkeys(row[across] for row in rows))
-        cells = []
-        for name in self.systems(stage):
-            figures = {row[across]: row[column] for row in rows if row["system"] == name}
-            cells.append([name, *(_number(figures.get(value)) for value in values)])
-        return _markdown([across, *map(str, values)], cells)
-
-    def rows(self, stage: str, names: str) -> str:
-        """The rows of a stage with the columns of these names."""
-        columns = names.split()
-        cells = [[_number(row.get(column)) for column in columns] for row in self.results.rows.get(stage, [])]
-        return _markdown([_HEADS.get(column, column) for column in columns], cells)
-
-    def systems(self, stage: str) -> list[str]:
-        """The systems that were measured in a stage."""
-        measured = {row["system"] for row in self.results.rows.get(stage, [])}
-        return [name for name in REPORT_ORDER if name in measured]
-
-    def ratio(self, system: str, request: str) -> str:
-        """A system's headline rate relative to nginx static."""
-        column = "mb_per_s" if request == "blob" else "rps"
-        value = self.results.value("headline", f"{column}_of_static", system=system, request=request)
-        return "" if value is None else f"{value:.3g}×"
+def _select(results: Results, stage: str, wanted: Mapping[str, Any]) -> list[Row]:
+    """The rows of a stage with these values, in the report's order of systems."""
+    rows = [row for row in results.rows.get(stage, []) if all(row[name] == value for name, value in wanted.items())]
+    return sorted(rows, key=lambda row: REPORT_ORDER.index(row.get("system", MIRROR)))
 
 
 def _markdown(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> str:

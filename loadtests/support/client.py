@@ -14,21 +14,8 @@ from geventhttpclient.client import HTTPClientPool
 from locust import FastHttpUser
 
 from loadtests.support.metrics import CACHE_HEADERS, Metrics
+from loadtests.support.registry import protocol
 from loadtests.support.registry.content import ImageRef
-from loadtests.support.registry.protocol import (
-    BLOCK,
-    MAX_CONCURRENT_DOWNLOADS,
-    Exchange,
-    ManifestError,
-    Request,
-    RequestError,
-    Response,
-    WrongBytesError,
-    drive,
-    pull,
-    push_and_read_back,
-    read_response,
-)
 
 _TIMEOUT_S = 120
 
@@ -40,8 +27,8 @@ class RegistryClient:
         self, user: FastHttpUser, metrics: Metrics, url: str, ca_file: str, login: tuple[str, str] | None
     ) -> None:
         user.client.client.clientpool = HTTPClientPool(
-            concurrency=MAX_CONCURRENT_DOWNLOADS + 1,
-            block_size=BLOCK,
+            concurrency=protocol.MAX_CONCURRENT_DOWNLOADS + 1,
+            block_size=protocol.BLOCK,
             network_timeout=_TIMEOUT_S,
             connection_timeout=_TIMEOUT_S,
             ssl_context_factory=lambda: _ssl_context(ca_file),
@@ -55,15 +42,15 @@ class RegistryClient:
 
     def pull(self, repo: str, tag: str) -> bool:
         """Pull an image; False when that failed."""
-        return self._run("PULL", f"{repo}:{tag}", pull(repo, tag)) is not None
+        return self._run("PULL", f"{repo}:{tag}", protocol.pull(repo, tag)) is not None
 
     def push(self, repo: str, tag: str, layers: list[bytes]) -> bool:
         """Push an image with these layers and read its manifest back; False when that failed."""
-        image = self._run("PUSH", "image", push_and_read_back(repo, tag, layers))
+        image = self._run("PUSH", "image", protocol.push_and_read_back(repo, tag, layers))
         self.metrics.bytes_sent += image.size if image else 0
         return image is not None
 
-    def request(self, request: Request) -> Response:
+    def request(self, request: protocol.Request) -> protocol.Response:
         """Send one request; read, verify and record the response. A failed one is recorded too, and raised."""
         sent, began = time.monotonic(), time.perf_counter()
         with self.session.request(
@@ -79,12 +66,12 @@ class RegistryClient:
         ) as incoming:
             try:
                 response = _read(request, incoming)
-            except (OSError, ValueError, HTTPException, RequestError) as error:
+            except (OSError, ValueError, HTTPException, protocol.RequestError) as error:
                 _close_connection(incoming)
-                wrong = isinstance(error, WrongBytesError)
+                wrong = isinstance(error, protocol.WrongBytesError)
                 self.metrics.record_failure(sent, request.label, str(error) or type(error).__name__, wrong)
                 incoming.failure(error)
-                raise RequestError(f"{request.label}: {error}") from error
+                raise protocol.RequestError(f"{request.label}: {error}") from error
             ms = (time.perf_counter() - began) * 1000
             cache_status = _cache_status(response.headers)
             incoming.request_meta |= {
@@ -100,16 +87,16 @@ class RegistryClient:
             incoming.success()
             return response
 
-    def _run(self, kind: str, name: str, exchange: Exchange[ImageRef]) -> ImageRef | None:
+    def _run(self, kind: str, name: str, exchange: protocol.Exchange[ImageRef]) -> ImageRef | None:
         """Run a whole pull or push and report it to locust; None when it failed."""
         began = time.perf_counter()
         image: ImageRef | None = None
-        error: RequestError | None = None
+        error: protocol.RequestError | None = None
         try:
-            image = drive(exchange, self._send)
-        except RequestError as failure:
+            image = protocol.drive(exchange, self._send)
+        except protocol.RequestError as failure:
             error = failure
-            if isinstance(failure, ManifestError):
+            if isinstance(failure, protocol.ManifestError):
                 # No single request failed, so none has been recorded.
                 self.metrics.record_failure(time.monotonic(), "manifest", str(failure))
         ms = (time.perf_counter() - began) * 1000
@@ -121,34 +108,36 @@ class RegistryClient:
         )
         return image
 
-    def _send(self, requests: Sequence[Request]) -> list[Response]:
+    def _send(self, requests: Sequence[protocol.Request]) -> list[protocol.Response]:
         """Send a batch, a few requests at a time; the first failure is raised once all have ended."""
         if len(requests) == 1:
             return [self.request(requests[0])]
-        pool = Pool(MAX_CONCURRENT_DOWNLOADS)
+        pool = Pool(protocol.MAX_CONCURRENT_DOWNLOADS)
         try:
-            outcomes: list[Response | RequestError] = pool.map(self._try, requests)
+            outcomes: list[protocol.Response | protocol.RequestError] = pool.map(self._try, requests)
         finally:
             # Nothing is left unless this user has been stopped.
             pool.kill()
         for outcome in outcomes:
-            if isinstance(outcome, RequestError):
+            if isinstance(outcome, protocol.RequestError):
                 raise outcome
-        return [outcome for outcome in outcomes if isinstance(outcome, Response)]
+        return [outcome for outcome in outcomes if isinstance(outcome, protocol.Response)]
 
-    def _try(self, request: Request) -> Response | RequestError:
+    def _try(self, request: protocol.Request) -> protocol.Response | protocol.RequestError:
         try:
             return self.request(request)
-        except RequestError as error:
+        except protocol.RequestError as error:
             return error
 
 
-def _read(request: Request, incoming: Any) -> Response:
+def _read(request: protocol.Request, incoming: Any) -> protocol.Response:
     if incoming.status_code == 0:
         # No response at all: locust puts the error in its place.
-        raise RequestError(f"{type(incoming.error).__name__}: {incoming.error}")
+        raise protocol.RequestError(f"{type(incoming.error).__name__}: {incoming.error}")
     headers = {str(name): str(value) for name, value in incoming.headers.items()}
-    return read_response(request, incoming.status_code, headers, incoming.iter_content(BLOCK, decode_content=False))
+    return protocol.read_response(
+        request, incoming.status_code, headers, incoming.iter_content(protocol.BLOCK, decode_content=False)
+    )
 
 
 def _cache_status(headers: Mapping[str, str]) -> str:

@@ -10,22 +10,9 @@ from urllib.parse import urljoin
 
 import requests
 
+from loadtests.support.registry import protocol
 from loadtests.support.registry.content import Blob, ImageRef, Layer
 from loadtests.support.registry.media_types import ACCEPT
-from loadtests.support.registry.protocol import (
-    Exchange,
-    Request,
-    Response,
-    T,
-    drive,
-    fetch_image,
-    fetch_manifest,
-    get_blob,
-    push,
-    read_response,
-    start_upload,
-    upload_blob,
-)
 
 __all__ = ["ACCEPT", "AnswerError", "Auth", "Blob", "ImageRef", "Layer", "OciClient", "Verify"]
 _CHUNK = 1 << 20
@@ -65,15 +52,15 @@ class OciClient:
 
     def start_upload(self, repo: str) -> str:
         """Start an upload and return its URL: PATCH chunks to it, then PUT it with `digest=`."""
-        return self._absolute(self._send(start_upload(repo)).location)
+        return urljoin(f"{self.base_url}/", self._send(protocol.start_upload(repo)).location)
 
     def location(self, response: requests.Response) -> str:
         """The absolute URL of a Location header."""
-        return self._absolute(response.headers["Location"])
+        return urljoin(f"{self.base_url}/", response.headers["Location"])
 
     def push_blob(self, repo: str, content: bytes | Layer) -> Blob:
         """Upload a blob in one stream."""
-        return self._drive(upload_blob(repo, content))
+        return self._drive(protocol.upload_blob(repo, content))
 
     def push(self, repo: str, tag: str, layers: Sequence[bytes | int | Layer]) -> ImageRef:
         """Push an image. A number is a layer of that many bytes: the same for the same repo, tag and place."""
@@ -81,19 +68,19 @@ class OciClient:
             Layer(layer, f"{repo}:{tag}:{place}") if isinstance(layer, int) else layer
             for place, layer in enumerate(layers)
         ]
-        return self._drive(push(repo, tag, contents))
+        return self._drive(protocol.push(repo, tag, contents))
 
     def manifest(self, repo: str, reference: str, **query: str) -> ImageRef:
         """Fetch a manifest and verify its digest."""
-        return self._drive(fetch_manifest(repo, reference), query)
+        return self._drive(protocol.fetch_manifest(repo, reference), query)
 
     def pull_blob(self, repo: str, blob: Blob, **query: str) -> None:
         """Fetch a blob in a stream and verify its digest."""
-        self._send(get_blob(repo, blob), query)
+        self._send(protocol.get_blob(repo, blob), query)
 
     def pull(self, repo: str, reference: str, **query: str) -> ImageRef:
         """Pull an image, every byte verified; `query` goes with each request, as containerd's ns= does."""
-        return self._drive(fetch_image(repo, reference), query)
+        return self._drive(protocol.fetch_image(repo, reference), query)
 
     def delete(self, repo: str, digest: str) -> None:
         """Delete a manifest by its digest."""
@@ -107,10 +94,10 @@ class OciClient:
         """The tags of a repository."""
         return list(self.expect(200, "GET", f"/v2/{repo}/tags/list").json()["tags"] or [])
 
-    def _drive(self, exchange: Exchange[T], query: Mapping[str, str] | None = None) -> T:
-        return drive(exchange, lambda requests: [self._send(request, query) for request in requests])
+    def _drive(self, exchange: protocol.Exchange[protocol.T], query: Mapping[str, str] | None = None) -> protocol.T:
+        return protocol.drive(exchange, lambda requests: [self._send(request, query) for request in requests])
 
-    def _send(self, request: Request, query: Mapping[str, str] | None = None) -> Response:
+    def _send(self, request: protocol.Request, query: Mapping[str, str] | None = None) -> protocol.Response:
         with self.expect(
             request.status,
             request.method,
@@ -120,7 +107,6 @@ class OciClient:
             params=query,
             stream=True,
         ) as response:
-            return read_response(request, response.status_code, response.headers, response.iter_content(_CHUNK))
-
-    def _absolute(self, location: str) -> str:
-        return urljoin(f"{self.base_url}/", location)
+            return protocol.read_response(
+                request, response.status_code, response.headers, response.iter_content(_CHUNK)
+            )
