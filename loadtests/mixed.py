@@ -55,6 +55,8 @@ scenario = Scenario(
     __doc__,
     [UNEXPLAINED, CYCLES, OUTAGE, PULLS, PUSHES, *HIT_LATENCY[:2]],
     where="temporary",
+    pushes=True,
+    needs_host=True,
     parameters=["tag_ttl_seconds=5"],
 )
 
@@ -69,7 +71,6 @@ def _options(parser: argparse.ArgumentParser) -> None:
 @events.test_start.add_listener
 def _begin(**_event: Any) -> None:
     _outages.clear()
-    local_host(scenario.mirror)
     scenario.spawn(_inject_faults)
 
 

@@ -13,7 +13,7 @@ from locust import FastHttpUser, task
 from loadtests.support.scenario import Scenario
 from loadtests.support.thresholds import FAILURES, PUSH_LATENCY, PUSHES
 
-scenario = Scenario("push", __doc__, [PUSH_LATENCY, PUSHES, FAILURES], warm=False, pulls=False)
+scenario = Scenario("push", __doc__, [PUSH_LATENCY, PUSHES, FAILURES], warm=False, pulls=False, pushes=True)
 _MB = 1_000_000
 
 

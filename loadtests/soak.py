@@ -49,7 +49,9 @@ MEMORY = Threshold(
     "max-memory-mib", 600, "peak memory of the whole host, MiB", lambda _run: max(_values("memory_mib"), default=None)
 )
 
-scenario = Scenario("soak", __doc__, [*GROWTH, MEMORY, PULLS, PUSHES, FAILURES, *HIT_LATENCY])
+scenario = Scenario(
+    "soak", __doc__, [*GROWTH, MEMORY, PULLS, PUSHES, FAILURES, *HIT_LATENCY], pushes=True, needs_host=True
+)
 
 
 @events.init_command_line_parser.add_listener

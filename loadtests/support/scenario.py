@@ -21,6 +21,7 @@ from locust.env import Environment
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, LocalRunner, Runner
 
 from loadtests.support.client import RegistryClient
+from loadtests.support.fault_injection import local_host
 from loadtests.support.images import POPULAR, Recipe, choose_zipf
 from loadtests.support.metrics import Metrics
 from loadtests.support.mirror import Mirror, find_mirror, has_fake_upstream, supported_parameters, temporary_mirror
@@ -40,7 +41,7 @@ _REPAIR_DEADLINE_S = 90
 
 
 class Scenario:
-    """A locust file's name, what it `measures`, its thresholds, and what happens before the run."""
+    """A locust file's name, what it `measures`, its thresholds, and what it needs before the run."""
 
     def __init__(
         self,
@@ -53,10 +54,13 @@ class Scenario:
         parameters: Sequence[str] = (),
         warm: bool = True,
         pulls: bool = True,
+        pushes: bool = False,
+        needs_host: bool = False,
         minimum_images: int = 1,
     ) -> None:
         self.name, self.measures, self.thresholds = name, measures.partition("\n")[0], thresholds
-        self.where, self.parameters, self.warm, self.pulls = where, parameters, warm, pulls
+        self.where, self.parameters, self.warm = where, parameters, warm
+        self.pulls, self.pushes, self.needs_host = pulls, pushes, needs_host
         self.minimum_images = minimum_images
         self._recipes = recipes or (lambda options: [recipe.scaled(options.scale) for recipe in POPULAR])
         self.metrics, self.verdicts = Metrics(), list[Verdict]()
@@ -78,10 +82,7 @@ class Scenario:
         mirror, known = self.mirror, self.mirror.deployment
         if not push:
             return RegistryClient(user, self.metrics, mirror.url, mirror.ca_file, None)
-        if known is None:
-            raise RegistryStackError(
-                f"{mirror.url} was not deployed from here, so its login is unknown: deploy with `tox -e deploy`"
-            )
+        assert known is not None
         login = (known.registry_username, known.password)
         return RegistryClient(user, self.metrics, known.registry_url, known.ca_file, login)
 
@@ -135,6 +136,7 @@ class Scenario:
             with progress(self.name, spinner=False) as report:
                 report(self.measures)
                 self.mirror = self._find_mirror(report)
+                self._check_access()
                 report(f"{self.mirror.url} serves {', '.join(self.mirror.images)}")
                 if self.warm and not self.options.cold:
                     self._warm(report)
@@ -149,6 +151,15 @@ class Scenario:
             user_class.host = self.mirror.url
         if self.options.headless and not self.options.html_file:
             self.options.html_file = str(REPORTS / f"{self.name}.html")
+
+    def _check_access(self) -> None:
+        """Raise RegistryStackError if the scenario cannot do to this mirror what it is about to do."""
+        if self.needs_host:
+            local_host(self.mirror)
+        if self.pushes and self.mirror.deployment is None:
+            raise RegistryStackError(
+                f"{self.mirror.url} was not deployed from here, so its login is unknown: deploy with `tox -e deploy`"
+            )
 
     def _find_mirror(self, report: ProgressCallback) -> Mirror:
         options = self.options

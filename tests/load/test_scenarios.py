@@ -146,6 +146,7 @@ def test_soak_fails_at_an_impossible_threshold(run: Runner) -> None:
             ["--host", "https://localhost:9"],
             "error: the mirror https://localhost:9 cannot pull library/alpine:3.20",
         ),
+        ("push", ["--host", "https://localhost:9"], "error: https://localhost:9 was not deployed from here"),
         (
             "cold_herd",
             ["--images", "library/alpine:3.20"],
