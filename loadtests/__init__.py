@@ -1,1 +1,1 @@
-"""Load tests: one file a scenario, run as `locust -f loadtests/NAME.py`."""
+"""Load tests with locust, one scenario per file: `locust -f loadtests/NAME.py`."""

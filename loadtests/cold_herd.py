@@ -1,9 +1,10 @@
-r"""Measures a herd: all users pull one image at once that nobody has pulled before, through a limited link upstream.
+r"""Measures a thundering herd: all users pull one cold image at once over a limited link to the upstream.
 
     locust -f loadtests/cold_herd.py --headless -u 100 -r 100 --link-mbits 20 --image-mb 200
 
-First one client alone, then all of them together, for --rounds images; then the run ends by itself. On a mirror of its
-own, whose upstream counts; with --host or --images, of images that must be cold there, without what only it can tell.
+First one client pulls alone, then all of them together, for --rounds images; then the run ends. It deploys a temporary
+mirror, whose upstream counts bytes. With --host or --images, those images must be cold there, and nothing that only the
+upstream knows is measured.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from loadtests.support.thresholds import FAILURES, Threshold
 from registry_stack.errors import RegistryStackError
 
 UPSTREAM_BYTES = Threshold(
-    # Manifests, and what a request has besides its body, come on top of registry 2.8's two fetches.
+    # Registry 2.8 fetches everything twice; manifests and the overhead of requests come on top.
     "max-upstream-ratio",
     2.05,
     "upstream bytes, as a multiple of the image",
@@ -30,29 +31,26 @@ UPSTREAM_BYTES = Threshold(
 SLOWEST = Threshold(
     "max-slowest-ratio", 1.3, "slowest client, as a multiple of one alone", lambda run: run.fact("slowest ratio")
 )
-SETTLED_S = 120
 HERD = Threshold("min-herd", 1, "clients served at once", lambda run: run.fact("herd"), at_most=False)
+_QUIET_DEADLINE_S = 120
 
 
 def recipes(options: argparse.Namespace) -> list[Recipe]:
-    """One image for the one client, one for each herd: the same size, no common layer."""
+    """One image for the single client and one for each herd: of the same size, without common layers."""
     if options.rounds < 1:
-        raise RegistryStackError(f"--rounds {options.rounds}: at least one")
-    layers = tuple(options.image_mb * share for share in (0.5, 0.3, 0.15, 0.05))
-    return [Recipe(f"library/herd-{number}", "1", layers) for number in range(options.rounds + 1)]
+        raise RegistryStackError(f"--rounds {options.rounds}: must be at least 1")
+    return [Recipe.of_size(f"library/herd-{number}", options.image_mb) for number in range(options.rounds + 1)]
 
 
 scenario = Scenario(
     "cold_herd",
     __doc__,
     [UPSTREAM_BYTES, SLOWEST, HERD, FAILURES],
-    where="own",
+    where="temporary",
     recipes=recipes,
     warm=False,
-    least_images=2,
+    minimum_images=2,
 )
-_go, _done = Event(), Event()
-_left: list[int] = []
 
 
 @events.init_command_line_parser.add_listener
@@ -60,96 +58,118 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--image-mb", type=float, default=20.0, metavar="MB", help="size of the cold image")
     add("--link-mbits", type=float, default=20.0, metavar="N", help="link to the upstream, Mbit/s, 0 for no limit")
-    add("--rounds", type=int, default=1, metavar="N", help="herds, each on an image of its own")
+    add("--rounds", type=int, default=1, metavar="N", help="herds, each on its own image")
+
+
+class Herd:
+    """Lets a number of users pull an image at the same moment and waits for the last one."""
+
+    def __init__(self) -> None:
+        self.image = ""
+        self._places, self._pulling = 0, 0
+        self._open, self._finished = Event(), Event()
+
+    def run(self, image: str, clients: int) -> float:
+        """Let so many clients pull the image; return the seconds of the slowest."""
+        self.image, self._places = image, clients
+        self._finished.clear()
+        started = time.monotonic()
+        self._open.set()
+        self._finished.wait()
+        return time.monotonic() - started
+
+    def wait(self) -> None:
+        """Wait until a herd starts."""
+        self._open.wait()
+
+    def join(self) -> bool:
+        """Take a place in the herd; False when all are taken."""
+        if not self._places:
+            return False
+        self._places -= 1
+        self._pulling += 1
+        return True
+
+    def leave(self) -> None:
+        """Tell that this client has ended its pull."""
+        self._pulling -= 1
+        if not self._pulling and not self._places:
+            self._open.clear()
+            self._finished.set()
+
+
+_herd = Herd()
 
 
 @events.spawning_complete.add_listener
-def _drive(**_event: Any) -> None:
-    gevent.spawn(_rounds)
+def _begin(**_event: Any) -> None:
+    gevent.spawn(_run_rounds)
 
 
-def _rounds() -> None:
-    """One client alone, then the herds, then the end, whatever happens."""
+def _run_rounds() -> None:
+    """Measure, then end the run whatever happened."""
     try:
         _measure()
     except RegistryStackError as error:
-        scenario.record.fail(time.monotonic(), "operator", str(error))
+        scenario.abort(error)
     finally:
         scenario.quit()
 
 
 def _measure() -> None:
-    standin, herd = scenario.mirror.standin, scenario.users
-    if standin and scenario.options.link_mbits:
-        standin.limit(scenario.options.link_mbits)
-    alone, *others = scenario.mirror.images
-    alone_s, _bytes = _round(alone, 1)
-    found = [_round(image, herd) for image in others]
-    slowest = max(seconds for seconds, _bytes in found)
-    scenario.facts |= {"herd": herd, "alone, s": alone_s, "slowest, s": slowest, "slowest ratio": slowest / alone_s}
-    ratios = [ratio for _seconds, ratio in found if ratio is not None]
+    upstream, users = scenario.mirror.upstream, scenario.users
+    if upstream and scenario.options.link_mbits:
+        upstream.limit(scenario.options.link_mbits)
+    first, *others = scenario.mirror.images
+    alone_s, _ratio = _run_round(first, 1)
+    rounds = [_run_round(image, users) for image in others]
+    slowest = max(seconds for seconds, _ratio in rounds)
+    scenario.facts |= {"herd": users, "alone, s": alone_s, "slowest, s": slowest, "slowest ratio": slowest / alone_s}
+    ratios = [ratio for _seconds, ratio in rounds if ratio is not None]
     if ratios:
         scenario.facts["upstream ratio"] = max(ratios)
 
 
-def _round(image: str, clients: int) -> tuple[float, float | None]:
+def _run_round(image: str, clients: int) -> tuple[float, float | None]:
     """Seconds of the slowest client, and the upstream's bytes as a multiple of the image's."""
-    standin, received = scenario.mirror.standin, scenario.record.received
-    if standin:
-        _settle(standin)
-        standin.reset()
-    _left[:] = [clients]
-    Puller.image = image
-    _done.clear()
-    started = time.monotonic()
-    _go.set()
-    _done.wait()
-    seconds = time.monotonic() - started
-    size = (scenario.record.received - received) / clients
-    if standin:
-        _settle(standin)
-    return seconds, standin.counters().get("bytes", 0) / size if standin and size else None
+    upstream, received = scenario.mirror.upstream, scenario.metrics.bytes_received
+    if upstream:
+        _wait_until_quiet(upstream)
+        upstream.reset_counters()
+    seconds = _herd.run(image, clients)
+    size = (scenario.metrics.bytes_received - received) / clients
+    if upstream:
+        _wait_until_quiet(upstream)
+    return seconds, upstream.counters().get("bytes", 0) / size if upstream and size else None
 
 
-def _settle(standin: FakeUpstream) -> None:
-    """Wait until the upstream sends nothing more: registry 2.8 fetches what it keeps by itself, after the client's."""
-    deadline, before = time.monotonic() + SETTLED_S, -1
-    while (now := standin.counters().get("bytes", 0)) != before and time.monotonic() < deadline:
+def _wait_until_quiet(upstream: FakeUpstream) -> None:
+    """Wait until the upstream sends no more: registry 2.8 fills its store after it has served the client."""
+    deadline, before = time.monotonic() + _QUIET_DEADLINE_S, -1
+    while (now := upstream.counters().get("bytes", 0)) != before and time.monotonic() < deadline:
         before = now
         gevent.sleep(1)
 
 
 class Puller(FastHttpUser):
-    """One of the herd."""
-
-    image = ""
+    """A client that pulls each herd's image once, if there is a place for it."""
 
     def on_start(self) -> None:
-        """With connections of its own."""
+        """Open connections that no other user shares."""
         self.registry = scenario.client(self)
         self.pulled = ""
 
     @task
     def pull(self) -> None:
-        """When the herd starts, if it is wanted in it and has not been there."""
-        _go.wait()
-        if self.pulled == self.image or not _left or not _left[0] or not self._enlist():
+        """Pull the herd's image as soon as the herd starts."""
+        _herd.wait()
+        image = _herd.image
+        if self.pulled == image or not _herd.join():
             gevent.sleep(0.05)
             return
-        repo, _colon, tag = self.image.rpartition(":")
+        self.pulled = image
+        repo, _colon, tag = image.rpartition(":")
         try:
             self.registry.pull(repo, tag)
         finally:
-            _running.remove(self)
-            if not _running and not _left[0]:
-                _go.clear()
-                _done.set()
-
-    def _enlist(self) -> bool:
-        _left[0] -= 1
-        self.pulled = self.image
-        _running.append(self)
-        return True
-
-
-_running: list[Puller] = []
+            _herd.leave()

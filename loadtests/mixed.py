@@ -1,10 +1,11 @@
-r"""Measures pulls and pushes while tags expire, the upstream fails and services are killed underneath: no wrong byte.
+r"""Measures pulls and pushes while tags expire, the upstream fails and services are killed: no byte may be wrong.
 
     locust -f loadtests/mixed.py --headless -u 20 -t 3m
 
-In turn: the upstream answers 429 to everything, is slow, is killed and comes back; redis, proxy and edge are killed and
-brought back by systemd. Only requests to the killed service may fail, and only until it is back; cached images never
-fail for the upstream. On a mirror of its own; with --name NAME on that local deployment, without the upstream's part.
+In turn, the upstream answers 429 to everything, is slow, and is killed and restarted; then redis, proxy and edge are
+killed, and systemd restarts them. Only requests to a killed service may fail, and only until it has recovered; cached
+images stay available whatever the upstream does. It deploys a temporary mirror; with --name NAME it uses that local
+deployment and leaves the upstream alone.
 """
 
 import argparse
@@ -17,36 +18,45 @@ from typing import Any
 import gevent
 from locust import FastHttpUser, events, task
 
-from loadtests.support.host import KILLED, Outage, host_of, kill
+from loadtests.support.fault_injection import SERVICES, Outage, kill_service, local_host
+from loadtests.support.metrics import Failure
 from loadtests.support.scenario import Scenario
 from loadtests.support.thresholds import HIT_LATENCY, PULLS, PUSHES, Outcome, Threshold
 from registry_stack.errors import RegistryStackError
 
 _outages: list[Outage] = []
+# What the upstream does, the delay in seconds and the HTTP status.
+_FAULTS = (("answers 429", 0.0, 429), ("takes 2 s to respond", 2.0, 0))
 
 
 def unexplained(run: Outcome) -> float:
-    """Failures that no killed service explains; each is shown."""
-    left = [one for one in run.record.failures if not any(outage.explains(one) for outage in _outages)]
-    begun = run.record.started
-    for one in left[:10]:
-        when = f"{one.sent - begun:.1f} to {one.failed - begun:.1f} s"
-        run.notes.append(f"not explained, {when}: {one.kind}: {one.reason}")
-    return len(left)
+    """Count the failures that no killed service explains, and note the first ones."""
+    failures = [one for one in run.metrics.failures if not _is_explained(one)]
+    started = run.metrics.started
+    for one in failures[:10]:
+        when = f"{one.sent - started:.1f} to {one.failed - started:.1f} s"
+        run.notes.append(f"unexplained, {when}: {one.kind}: {one.reason}")
+    return len(failures)
+
+
+def _is_explained(failure: Failure) -> bool:
+    return any(outage.explains(failure) for outage in _outages)
 
 
 UNEXPLAINED = Threshold("max-unexplained", 0, "failures that no killed service explains", unexplained)
-CYCLES = Threshold(
-    "min-cycles", 1, "times that everything was broken once", lambda run: run.fact("cycles"), at_most=False
+CYCLES = Threshold("min-cycles", 1, "cycles through all faults", lambda run: run.fact("cycles"), at_most=False)
+OUTAGE = Threshold(
+    "max-outage-s", 30, "longest outage of a killed service, s", lambda run: run.fact("longest outage, s")
 )
-AWAY = Threshold("max-away-s", 30, "longest time a killed service was away, s", lambda run: run.fact("longest away, s"))
 
 # Tags expire several times in a run.
 scenario = Scenario(
     "mixed",
     __doc__,
-    [UNEXPLAINED, CYCLES, AWAY, PULLS, PUSHES, *HIT_LATENCY[:2]],
-    where="own",
+    [UNEXPLAINED, CYCLES, OUTAGE, PULLS, PUSHES, *HIT_LATENCY[:2]],
+    where="temporary",
+    pushes=True,
+    needs_host=True,
     parameters=["tag_ttl_seconds=5"],
 )
 
@@ -54,52 +64,50 @@ scenario = Scenario(
 @events.init_command_line_parser.add_listener
 def _options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--calm", type=float, default=3.0, metavar="S", help="seconds between two things that break")
-    add("--away", type=float, default=8.0, metavar="S", help="seconds that the upstream is slow, refuses, or is away")
+    add("--calm", type=float, default=3.0, metavar="S", help="seconds without a fault between two faults")
+    add("--fault", type=float, default=8.0, metavar="S", help="seconds that a fault of the upstream lasts")
 
 
 @events.test_start.add_listener
 def _begin(**_event: Any) -> None:
     _outages.clear()
-    host_of(scenario.mirror)
-    scenario.spawn(_break_things)
+    scenario.spawn(_inject_faults)
 
 
-def _break_things() -> None:
-    """Round after round until the run ends; what is begun is put right again."""
-    scenario.facts |= {"cycles": 0, "longest away, s": 0}
+def _inject_faults() -> None:
+    """Cycle through all faults until the run ends; each one that has begun is also repaired."""
+    scenario.facts |= {"cycles": 0, "longest outage, s": 0}
     try:
         while scenario.running:
-            _upstream_fails()
-            for service in KILLED:
+            _fail_upstream()
+            for service in SERVICES:
                 _kill(service)
             scenario.facts["cycles"] += scenario.running
     except RegistryStackError as error:
-        scenario.record.fail(time.monotonic(), "operator", str(error))
-        scenario.quit()
+        scenario.abort(error)
 
 
-def _upstream_fails() -> None:
-    standin = scenario.mirror.standin
-    if standin is None:
+def _fail_upstream() -> None:
+    upstream = scenario.mirror.upstream
+    if upstream is None:
         return
-    for behaviour in ({"status": 429}, {"delay_s": 2.0}):
-        _note(f"upstream: {behaviour}")
-        standin.behave(**behaviour)
-        _calm(scenario.options.away)
-        standin.behave()
-        _calm(scenario.options.calm)
+    for behaviour, delay_s, status in _FAULTS:
+        _note(f"upstream {behaviour}")
+        upstream.inject(delay_s, status)
+        _wait(scenario.options.fault)
+        upstream.clear_faults()
+        _wait(scenario.options.calm)
     if scenario.running:
         _note("upstream killed")
-        standin.stop()
-        _calm(scenario.options.away)
-        standin.start_again()
-    _note("upstream back")
-    _calm(scenario.options.calm)
+        upstream.kill()
+        _wait(scenario.options.fault)
+        upstream.restart()
+    _note("upstream recovered")
+    _wait(scenario.options.calm)
 
 
-def _note(what: str) -> None:
-    scenario.notes.append(f"{what} at {scenario.record.seconds:.1f} s")
+def _note(event: str) -> None:
+    scenario.notes.append(f"{scenario.metrics.seconds:.1f} s: {event}")
 
 
 def _kill(service: str) -> None:
@@ -107,55 +115,53 @@ def _kill(service: str) -> None:
         return
     deployment = scenario.mirror.deployment
     assert deployment is not None
-    # Until it is back, which the run may not see the end of, there is no end of it.
+    # The run may end before the service has recovered: until then the outage has no end.
     _outages.append(Outage(service, time.monotonic(), math.inf))
-    outage = _outages[-1] = kill(host_of(scenario.mirror), deployment, service)
-    begun = scenario.record.started
-    scenario.notes.append(f"{service} killed at {outage.killed - begun:.1f} s, back {outage.seconds:.1f} s later")
+    outage = _outages[-1] = kill_service(local_host(scenario.mirror), deployment, service)
+    killed = outage.killed - scenario.metrics.started
+    scenario.notes.append(f"{killed:.1f} s: {service} killed, recovered after {outage.seconds:.1f} s")
     scenario.facts[f"{service} killed, times"] = sum(one.service == service for one in _outages)
-    scenario.facts["longest away, s"] = max(one.seconds for one in _outages)
-    scenario.facts["failed while killed"] = sum(
-        any(one.explains(failure) for one in _outages) for failure in scenario.record.failures
-    )
-    _calm(scenario.options.calm)
+    scenario.facts["longest outage, s"] = max(one.seconds for one in _outages)
+    scenario.facts["failed during outages"] = sum(map(_is_explained, scenario.metrics.failures))
+    _wait(scenario.options.calm)
 
 
-def _calm(seconds: float) -> None:
-    """So long, or until the run ends."""
+def _wait(seconds: float) -> None:
+    """Wait, but not beyond the end of the run."""
     until = time.monotonic() + seconds
     while scenario.running and time.monotonic() < until:
         gevent.sleep(0.1)
 
 
 class DockerHost(FastHttpUser):
-    """Pulls cached images; after a failure it tries again, as Docker does, a little later."""
+    """A Docker host that pulls cached images and, as Docker does, retries a little later after a failure."""
 
     weight = 3
 
     def on_start(self) -> None:
-        """With connections of its own."""
+        """Open connections that no other user shares."""
         self.registry = scenario.client(self)
 
     @task
     def pull(self) -> None:
-        """One image."""
+        """Pull one image."""
         if not self.registry.pull(*scenario.choose()):
             gevent.sleep(0.5)
 
 
 class BuildServer(FastHttpUser):
-    """Pushes."""
+    """A build server that pushes images."""
 
     weight = 1
 
     def on_start(self) -> None:
-        """With connections and a repository of its own."""
+        """Open connections and choose a repository that no other user shares."""
         self.registry = scenario.client(self, push=True)
         self.repo = f"loadtests/{secrets.token_hex(4)}"
 
     @task
     def push(self) -> None:
-        """One small image, always under the same tag."""
+        """Push one small image, always under the same tag."""
         if not self.registry.push(self.repo, "latest", [os.urandom(200_000)]):
             gevent.sleep(0.5)
         gevent.sleep(0.2)

@@ -1,11 +1,11 @@
-r"""Measures pulls of popular images through the mirror: hit latency, throughput, hit ratio, every digest verified.
+r"""Measures pulls of popular images through the mirror: hit latency, throughput, hit ratio; verifies every digest.
 
     locust -f loadtests/pull.py          # the mirror of `tox -e deploy`; web UI at http://localhost:8089
     locust -f loadtests/pull.py --headless -u 10 -t 1m
     locust -f loadtests/pull.py --headless -u 10 -t 1m --host https://mirror.example.com --ca ca.crt \
       --images library/alpine:3.20,library/nginx:1.27
 
-A user is a Docker host that pulls one image after the other, chosen by Zipf's law; see loadtests/support/client.py.
+A user is a Docker host that pulls one image after another, chosen by Zipf's law.
 """
 
 from locust import FastHttpUser, task
@@ -17,13 +17,13 @@ scenario = Scenario("pull", __doc__, [*HIT_LATENCY, HIT_RATIO, THROUGHPUT, PULLS
 
 
 class DockerHost(FastHttpUser):
-    """Pulls."""
+    """A Docker host that pulls images."""
 
     def on_start(self) -> None:
-        """With connections of its own."""
+        """Open connections that no other user shares."""
         self.registry = scenario.client(self)
 
     @task
     def pull(self) -> None:
-        """One image."""
+        """Pull one image."""
         self.registry.pull(*scenario.choose())

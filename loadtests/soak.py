@@ -1,9 +1,9 @@
-r"""Measures whether the host holds: hours of pulls and pushes, its memory, file descriptors and disk watched.
+r"""Measures whether the host's memory, file descriptors and disk use stay level over hours of pulls and pushes.
 
-    locust -f loadtests/soak.py --headless -u 10 -t 8h           # an hour unless -t says otherwise
+    locust -f loadtests/soak.py --headless -u 10 -t 8h           # one hour without -t
 
-What is used in the last third of the run is compared with the first third, warm-up left out: what keeps growing is a
-leak. On a local deployment, whose host can be looked into.
+The last third of the run is compared with the first, without the warm-up: what keeps growing is a leak. It needs a
+local deployment, whose host it can look into.
 """
 
 import argparse
@@ -15,7 +15,8 @@ from typing import Any
 import gevent
 from locust import FastHttpUser, constant, events, task
 
-from loadtests.support.host import Sample, host_of, sample
+from loadtests.support.fault_injection import local_host
+from loadtests.support.host_usage import Sample, sample
 from loadtests.support.scenario import Scenario
 from loadtests.support.thresholds import FAILURES, HIT_LATENCY, PULLS, PUSHES, Outcome, Threshold
 from registry_stack.errors import RegistryStackError
@@ -24,15 +25,19 @@ _samples: list[Sample] = []
 _WARM_UP = 0.1
 
 
-def _growth(what: str) -> Any:
-    """How much more of something is used in the last third than in the first, in its own unit."""
+def _growth(field: str) -> Any:
+    """By how much the median of the last third exceeds that of the first."""
 
     def measure(_run: Outcome) -> float | None:
-        values = [getattr(one, what) for one in _samples[int(len(_samples) * _WARM_UP) :]]
+        values = _values(field)[int(len(_samples) * _WARM_UP) :]
         third = len(values) // 3
         return median(values[-third:]) - median(values[:third]) if third else None
 
     return measure
+
+
+def _values(field: str) -> list[float]:
+    return [getattr(one, field) for one in _samples]
 
 
 GROWTH = (
@@ -41,19 +46,17 @@ GROWTH = (
     Threshold("max-disk-growth-mib", 100, "growth of disk use, MiB", _growth("disk_mib")),
 )
 MEMORY = Threshold(
-    "max-memory-mib", 600, "most memory of the whole host, MiB", lambda _run: max(_of("memory_mib"), default=None)
+    "max-memory-mib", 600, "peak memory of the whole host, MiB", lambda _run: max(_values("memory_mib"), default=None)
 )
 
-scenario = Scenario("soak", __doc__, [*GROWTH, MEMORY, PULLS, PUSHES, FAILURES, *HIT_LATENCY])
-
-
-def _of(what: str) -> list[float]:
-    return [getattr(one, what) for one in _samples]
+scenario = Scenario(
+    "soak", __doc__, [*GROWTH, MEMORY, PULLS, PUSHES, FAILURES, *HIT_LATENCY], pushes=True, needs_host=True
+)
 
 
 @events.init_command_line_parser.add_listener
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--every", type=float, default=10.0, metavar="S", help="seconds between two looks at the host")
+    parser.add_argument("--every", type=float, default=10.0, metavar="S", help="seconds between two samples")
     parser.set_defaults(run_time="1h")
 
 
@@ -64,9 +67,9 @@ def _begin(**_event: Any) -> None:
 
 
 def _watch() -> None:
-    """Look at the host until the run ends."""
+    """Sample the host until the run ends."""
     try:
-        host = host_of(scenario.mirror)
+        host = local_host(scenario.mirror)
         while scenario.running:
             _samples.append(sample(host))
             scenario.facts |= {
@@ -77,38 +80,37 @@ def _watch() -> None:
             }
             gevent.sleep(scenario.options.every)
     except RegistryStackError as error:
-        scenario.record.fail(0, "watch", str(error))
-        scenario.quit()
+        scenario.abort(error)
 
 
 class DockerHost(FastHttpUser):
-    """Pulls."""
+    """A Docker host that pulls images."""
 
     weight = 4
     wait_time = constant(0.2)
 
     def on_start(self) -> None:
-        """With connections of its own."""
+        """Open connections that no other user shares."""
         self.registry = scenario.client(self)
 
     @task
     def pull(self) -> None:
-        """One image."""
+        """Pull one image."""
         self.registry.pull(*scenario.choose())
 
 
 class BuildServer(FastHttpUser):
-    """Pushes the same image again and again, so that the disk has no reason to fill."""
+    """A build server that pushes the same image again and again, which does not fill the disk."""
 
     weight = 1
     wait_time = constant(1)
 
     def on_start(self) -> None:
-        """With connections and a repository of its own."""
+        """Open connections and choose a repository that no other user shares."""
         self.registry = scenario.client(self, push=True)
         self.repo, self.layer = f"loadtests/{secrets.token_hex(4)}", os.urandom(1_000_000)
 
     @task
     def push(self) -> None:
-        """One image."""
+        """Push the image."""
         self.registry.push(self.repo, "latest", [self.layer])

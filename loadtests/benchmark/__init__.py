@@ -1,1 +1,1 @@
-"""`tox -e benchmark`: our edge beside what else one would deploy, on one machine in one run, and the report."""
+"""`tox -e benchmark`: compares the mirror with nginx and bare registry proxies on one machine, and writes a report."""

@@ -1,4 +1,4 @@
-"""The machine that a benchmark ran on, for the report."""
+"""Describes the machine that a benchmark ran on, for the report."""
 
 import os
 import platform
@@ -11,11 +11,12 @@ def describe(client: docker.DockerClient) -> dict[str, str]:
     """What matters for the figures, by name."""
     info = client.info()
     return {
-        "processor": f"{_processor()}, {len(os.sched_getaffinity(0))} cores for clients, mirror and upstream together",
+        "processor": _processor(),
+        "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{info['MemTotal'] / (1 << 30):.0f} GiB",
         "system": f"{info['OperatingSystem']}, Linux {platform.release()}",
         "Docker": f"{info['ServerVersion']}, {info['Driver']}",
-        "load before": " ".join(f"{value:.2f}" for value in os.getloadavg()),
+        "load average before the run": " ".join(f"{value:.2f}" for value in os.getloadavg()),
     }
 
 

@@ -1,4 +1,4 @@
-"""The plots of the report: PNG files beside it."""
+"""Draws the plots of the report, as PNG files in the same folder."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from loadtests.benchmark.criteria import others
 from loadtests.benchmark.results import Results
+from loadtests.benchmark.systems_under_test import REPORT_ORDER
 
 mpl.use("Agg")
 _SIZE = (7.2, 4.0)
@@ -16,47 +16,45 @@ _DPI = 120
 
 
 def plot_all(results: Results, folder: Path) -> list[tuple[str, str]]:
-    """Draw what there are rows for; (file name, what it shows) of each."""
+    """Draw the plots whose figures were measured; return the file name and the title of each."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
-    for request, column, what in (
+    for request, column, title in (
         ("tag", "rps", "manifest by tag: requests per second"),
         ("tag", "p99_ms", "manifest by tag: p99 latency, ms"),
         ("blob", "mb_per_s", "64 MiB blob: MB/s"),
     ):
         name = f"performance-{request}-{column.replace('_', '-')}.png"
-        if _over_clients(results, request, column, what, folder / name):
-            drawn.append((name, what))
+        if _over_clients(results, request, column, title, folder / name):
+            drawn.append((name, title))
     if _upstreams(results, folder / "performance-upstream.png"):
-        drawn.append(("performance-upstream.png", "manifest by tag over the upstream's delay: requests per second"))
+        drawn.append(("performance-upstream.png", "manifest by tag: requests per second, by upstream"))
     if _pulls(results, folder / "performance-pulls.png"):
         drawn.append(("performance-pulls.png", "pulls of a 206 MB image: mean seconds"))
     return drawn
 
 
-def _over_clients(results: Results, request: str, column: str, what: str, path: Path) -> bool:
+def _over_clients(results: Results, request: str, column: str, title: str, path: Path) -> bool:
     figure, axes = pyplot.subplots(figsize=_SIZE)
     rows = results.rows.get("clients", [])
-    for name in others():
-        points = [
-            (row["clients"], row[column]) for row in rows if (row["contender"], row["request"]) == (name, request)
-        ]
+    for name in REPORT_ORDER:
+        points = [(row["clients"], row[column]) for row in rows if (row["system"], row["request"]) == (name, request)]
         if points:
             axes.plot(*zip(*points, strict=True), marker="o", label=name)
-    axes.set(xlabel="clients", title=what, yscale="log" if column != "mb_per_s" else "linear")
+    axes.set(xlabel="clients", title=title, yscale="log" if column != "mb_per_s" else "linear")
     return _save(figure, axes, path)
 
 
 def _upstreams(results: Results, path: Path) -> bool:
     figure, axes = pyplot.subplots(figsize=_SIZE)
     rows = results.rows.get("upstream", [])
-    states = list(dict.fromkeys(row["upstream"] for row in rows))
-    names = [name for name in others() if any(row["contender"] == name for row in rows)]
+    upstreams = list(dict.fromkeys(row["upstream"] for row in rows))
+    names = [name for name in REPORT_ORDER if any(row["system"] == name for row in rows)]
     for place, name in enumerate(names):
-        found = [results.value("upstream", "rps", contender=name, upstream=state) or 0.0 for state in states]
-        axes.bar([index + place * 0.15 for index in range(len(states))], found, 0.15, label=name)
+        rates = [results.value("upstream", "rps", system=name, upstream=upstream) or 0.0 for upstream in upstreams]
+        axes.bar([index + place * 0.15 for index in range(len(upstreams))], rates, 0.15, label=name)
     axes.set(yscale="log", title="manifest by tag: requests per second, by upstream")
-    axes.set_xticks([index + 0.3 for index in range(len(states))], states)
+    axes.set_xticks([index + 0.3 for index in range(len(upstreams))], upstreams)
     return _save(figure, axes, path)
 
 
@@ -72,12 +70,12 @@ def _pulls(results: Results, path: Path) -> bool:
 
 
 def _save(figure: Figure, axes: Axes, path: Path) -> bool:
-    """Write it, unless there is nothing in it."""
-    there = bool(axes.lines or axes.patches)
-    if there:
+    """Write a plot, unless it is empty; return whether it was written."""
+    drawn = bool(axes.lines or axes.patches)
+    if drawn:
         axes.grid(visible=True, alpha=0.3)
         axes.legend()
         figure.tight_layout()
         figure.savefig(path, dpi=_DPI, metadata={"Software": None})
     pyplot.close(figure)
-    return there
+    return drawn

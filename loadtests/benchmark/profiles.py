@@ -1,19 +1,22 @@
-"""How much is measured: the full run of half an hour to three quarters, and the quick one."""
+"""How much a run measures: the full profile takes half an hour to three quarters, the quick one some minutes."""
 
 from dataclasses import dataclass
 
 from loadtests.support.images import Recipe
 
-# Sizes in MB of the layers. 206 MB in four layers: as the image of the published 2016 figures.
+# Sizes in MB of the layers. 206 MB in four layers is the image of the figures published in 2016.
 SMALL = Recipe("library/nginx", "1.27", (29.1, 43.8, 0.1, 0.1))
 BLOB = Recipe("library/blob", "1", (67.108864 - 0.002048,))
 PUBLISHED = Recipe("library/published", "1", (103.0, 62.0, 31.0, 10.0))
 HEADLINE_CLIENTS = 16
+# Duration of the requests before the pulls of an outage, and how many clients pull.
+OUTAGE_REQUEST_S = 2
+OUTAGE_CLIENTS = 8
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Seconds, counts, MB and Mbit/s. `pulls`: {clients: pulls of the 206 MB image}."""
+class Profile:
+    """Seconds, counts, MB and Mbit/s. `pulls` maps clients to pulls of the 206 MB image."""
 
     name: str
     clients: tuple[int, ...]
@@ -31,28 +34,24 @@ class Plan:
     docker_rounds: int
     docker_mb: float
     docker_mbits: float
-    away_s: int
+    outage_s: int
     mixed_s: int
 
     def herd(self) -> Recipe:
-        """What the herd on an unlimited link pulls."""
-        return Recipe("library/herd", "1", _layers(self.herd_mb))
+        """The image of the herd on an unlimited link."""
+        return Recipe.of_size("library/herd", self.herd_mb)
 
     def limited(self, name: str) -> Recipe:
-        """What is pulled over the limited link, by one client alone or by the herd."""
-        return Recipe(f"library/limited-{name}", "1", _layers(self.limited_mb))
+        """An image for the limited link."""
+        return Recipe.of_size(f"library/limited-{name}", self.limited_mb)
 
-    def docker(self, link: str) -> list[Recipe]:
-        """What real Docker hosts pull cold over a link, one for each way and round."""
-        names = [f"{way}-{link}-{number}" for number in range(self.docker_rounds) for way in ("direct", "mirror")]
-        return [Recipe(f"library/docker-{name}", "1", _layers(self.docker_mb)) for name in names]
-
-
-def _layers(size_mb: float) -> tuple[float, ...]:
-    return tuple(size_mb * share for share in (0.5, 0.3, 0.15, 0.05))
+    def docker(self, path: str, link: str) -> list[Recipe]:
+        """The images that a Docker host pulls cold by a path over a link, one for each round."""
+        names = [f"library/docker-{path}-{link}-{number}" for number in range(self.docker_rounds)]
+        return [Recipe.of_size(name, self.docker_mb) for name in names]
 
 
-FULL = Plan(
+FULL = Profile(
     name="full",
     clients=(1, 10, 30, 50, 100),
     delays_ms=(0, 20, 100),
@@ -64,16 +63,16 @@ FULL = Plan(
     herd_clients=100,
     herd_mb=20,
     limited_mb=200,
-    # So slow that the link is what a client waits for, not the processors that its own share with the mirror here.
+    # So slow that a client waits for the link and not for the processors, which clients and mirror share here.
     limited_mbits=10,
     limited_clients=100,
     docker_rounds=3,
     docker_mb=60,
     docker_mbits=100,
-    away_s=65,
+    outage_s=65,
     mixed_s=90,
 )
-QUICK = Plan(
+QUICK = Profile(
     name="quick",
     clients=(1, 10, 100),
     delays_ms=(0, 100),
@@ -90,6 +89,6 @@ QUICK = Plan(
     docker_rounds=1,
     docker_mb=20,
     docker_mbits=100,
-    away_s=8,
+    outage_s=8,
     mixed_s=70,
 )

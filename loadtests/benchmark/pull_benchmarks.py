@@ -1,4 +1,4 @@
-"""Whole images: a 206 MB one a thousand times, herds on cold ones, and cold pulls by a real Docker host."""
+"""Measures pulls of whole images: a 206 MB one a thousand times, herds on cold images, and a real Docker host."""
 
 import threading
 import time
@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from statistics import median
 
-from loadtests.benchmark.profiles import Plan
+from loadtests.benchmark.profiles import Profile
 from loadtests.benchmark.results import Results
-from loadtests.benchmark.systems_under_test import EDGE, STATIC, Contender
-from loadtests.benchmark.testbed import NAME, Bench
+from loadtests.benchmark.systems_under_test import MIRROR, STATIC, SystemUnderTest
+from loadtests.benchmark.testbed import NAME, Testbed
 from loadtests.support.fake_upstream import AUTHORITY
-from loadtests.support.host import memory_mib
+from loadtests.support.host_usage import memory_mib
 from loadtests.support.images import Image
+from loadtests.support.registry.protocol import manifest_path
 from registry_stack.docker.machine import Machine
 from registry_stack.machines.client import ClientNetwork, docker_client
 from registry_stack.targets.local.options import DEPLOYMENT_LABEL
@@ -21,151 +22,154 @@ from registry_stack.targets.local.options import DEPLOYMENT_LABEL
 PUBLISHED_2016 = {1: 0.68, 10: 1.11, 30: 2.70, 50: 4.49, 100: 8.82}
 
 
-def measure_herd(bench: Bench, plan: Plan, results: Results) -> None:
-    """All clients on one cold image over an unlimited link: what the upstream has to send for it."""
-    (image,) = bench.standin.add([plan.herd()], bench.report)
-    for contender in bench.contenders.all:
-        if not contender.caches:
-            continue
-        bench.report(f"herd of {plan.herd_clients} on {contender.name}")
-        _herd(bench, results, contender, image, plan.herd_clients, "unlimited")
+def measure_herd(testbed: Testbed, profile: Profile, results: Results) -> None:
+    """Let all clients pull one cold image at once over an unlimited link, and count the upstream's bytes."""
+    (image,) = testbed.upstream.add([profile.herd()], testbed.report)
+    for system in testbed.systems.all:
+        if system.caches:
+            testbed.report(f"{profile.herd_clients} clients on a cold image through {system.name}")
+            _measure_herd(testbed, results, system, image, profile.herd_clients, "unlimited")
 
 
-def measure_limited(bench: Bench, plan: Plan, results: Results) -> None:
-    """The edge over a limited link: one client alone, then the herd."""
-    edge = bench.contenders.all[0]
-    alone, together = bench.standin.add([plan.limited("alone"), plan.limited("herd")], bench.report)
-    bench.standin.limit(plan.limited_mbits)
+def measure_limited(testbed: Testbed, profile: Profile, results: Results) -> None:
+    """Let one client alone, then all of them pull a cold image through the mirror over a limited link."""
+    alone, together = testbed.upstream.add([profile.limited("alone"), profile.limited("herd")], testbed.report)
+    testbed.upstream.limit(profile.limited_mbits)
     try:
-        for image, clients in ((alone, 1), (together, plan.limited_clients)):
-            bench.report(f"{clients} on {plan.limited_mb:g} MB over {plan.limited_mbits:g} Mbit/s")
-            _herd(bench, results, edge, image, clients, f"{plan.limited_mbits:g} Mbit/s")
+        for image, clients in ((alone, 1), (together, profile.limited_clients)):
+            link = f"{profile.limited_mbits:g} Mbit/s"
+            testbed.report(f"{clients} clients on {profile.limited_mb:g} MB over {link}")
+            _measure_herd(testbed, results, testbed.systems.mirror, image, clients, link)
     finally:
-        bench.standin.limit(None)
+        testbed.upstream.limit(None)
 
 
-def _herd(bench: Bench, results: Results, contender: Contender, image: Image, clients: int, link: str) -> None:
-    bench.standin.reset()
+def _measure_herd(
+    testbed: Testbed, results: Results, system: SystemUnderTest, image: Image, clients: int, link: str
+) -> None:
+    testbed.upstream.reset_counters()
     started = time.monotonic()
-    found = bench.pull(contender, image, clients, clients)
+    pulls = testbed.pull(system, image, clients, clients)
     took = time.monotonic() - started
     results.add(
         "herd",
-        contender=contender.name,
+        system=system.name,
         clients=clients,
         link=link,
         image_mb=image.size / 1e6,
-        upstream_ratio=_settled(bench) / image.size,
-        slowest_s=found.slowest,
-        mean_s=found.mean,
+        upstream_ratio=_settled_bytes(testbed) / image.size,
+        slowest_s=pulls.slowest_s,
+        mean_s=pulls.mean_s,
         took_s=took,
-        right=len(found.seconds),
-        failed=found.failed,
-        wrong=found.wrong,
-        reason=found.reason,
+        complete=len(pulls.seconds),
+        failed=pulls.failed,
+        wrong=pulls.wrong,
+        reason=pulls.reason,
     )
 
 
-def _settled(bench: Bench) -> int:
-    """What the upstream has sent, once it sends no more: a proxy may go on when its clients are served."""
+def _settled_bytes(testbed: Testbed) -> int:
+    """The upstream's bytes once it sends no more: a proxy may fetch on after its clients have been served."""
     before = -1
-    while (now := bench.standin.counters().get("bytes", 0)) != before:
+    while (now := testbed.upstream.counters().get("bytes", 0)) != before:
         before = now
         time.sleep(1)
     return now
 
 
-def measure_pulls(bench: Bench, plan: Plan, results: Results, image: Image) -> None:
-    """The edge alone on its host: many verified pulls of a warm image, the memory of the whole host meanwhile."""
-    edge = bench.contenders.all[0]
-    static = next(one for one in bench.contenders.all if one.name == STATIC)
-    clients = max(plan.pulls)
-    limit = bench.pull(static, image, min(10, clients), min(50, *plan.pulls.values()))
-    results.add("static pulls", contender=STATIC, clients=min(10, clients), mean_s=limit.mean, failed=limit.failed)
-    bench.contenders.stop_others()
-    bench.warm(edge, [image])
-    with memory_watched(bench.host) as seen:
-        for clients, pulls in plan.pulls.items():
-            bench.report(f"{pulls} pulls of {image.size / 1e6:.0f} MB by {clients} clients")
+def measure_pulls(testbed: Testbed, profile: Profile, results: Results, image: Image) -> None:
+    """Pull a warm image many times from the mirror, alone on its host, and watch the memory of the whole host."""
+    mirror, static = testbed.systems.mirror, testbed.systems.static
+    most_clients = max(profile.pulls)
+    clients = min(10, most_clients)
+    pulls = testbed.pull(static, image, clients, min(50, *profile.pulls.values()))
+    results.add("static pulls", system=STATIC, clients=clients, mean_s=pulls.mean_s, failed=pulls.failed)
+    testbed.systems.stop_others()
+    testbed.warm(mirror, [image])
+    with memory_watched(testbed.host) as samples:
+        for clients, count in profile.pulls.items():
+            testbed.report(f"{count} pulls of {image.size / 1e6:.0f} MB by {clients} clients")
             started = time.monotonic()
-            found = bench.pull(edge, image, clients, pulls)
+            pulls = testbed.pull(mirror, image, clients, count)
             took = time.monotonic() - started
             results.add(
                 "pulls",
-                contender=EDGE,
+                system=MIRROR,
                 clients=clients,
-                pulls=len(found.seconds),
-                mean_s=found.mean,
-                slowest_s=found.slowest,
-                mb_per_s=len(found.seconds) * image.size / 1e6 / took,
+                pulls=len(pulls.seconds),
+                mean_s=pulls.mean_s,
+                slowest_s=pulls.slowest_s,
+                mb_per_s=len(pulls.seconds) * image.size / 1e6 / took,
                 published_s=PUBLISHED_2016.get(clients),
-                failed=found.failed,
-                wrong=found.wrong,
-                reason=found.reason,
+                failed=pulls.failed,
+                wrong=pulls.wrong,
+                reason=pulls.reason,
             )
-        path = f"/v2/{image.repo}/manifests/{image.tag}"
-        bench.wrk(edge, path, 100, plan.headline_s)
-    results.add("memory", contender=EDGE, most_mib=max(seen, default=None), samples=len(seen))
+        testbed.wrk(mirror, manifest_path(image.repo, image.reference), 100, profile.headline_s)
+    results.add("memory", system=MIRROR, peak_mib=max(samples, default=None), samples=len(samples))
 
 
 @contextmanager
 def memory_watched(host: Machine) -> Iterator[list[float]]:
-    """MiB of the whole host that cannot be reclaimed, sampled as long as this lasts."""
-    seen: list[float] = []
-    over = threading.Event()
+    """Sample the MiB of the whole host that cannot be reclaimed, while the context lasts."""
+    samples: list[float] = []
+    finished = threading.Event()
 
     def watch() -> None:
-        while not over.is_set():
-            seen.append(memory_mib(host))
-            over.wait(0.5)
+        while not finished.is_set():
+            samples.append(memory_mib(host))
+            finished.wait(0.5)
 
-    watching = threading.Thread(target=watch, daemon=True)
-    watching.start()
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     try:
-        yield seen
+        yield samples
     finally:
-        over.set()
-        watching.join()
+        finished.set()
+        watcher.join()
 
 
-def measure_docker(bench: Bench, plan: Plan, results: Results) -> None:
-    """A real Docker host: cold straight from the upstream, cold and warm through the mirror, taking turns."""
-    assert bench.mirror.deployment is not None
-    name = bench.mirror.deployment.name
+def measure_docker(testbed: Testbed, profile: Profile, results: Results) -> None:
+    """Pull with a real Docker host: cold directly from the upstream, then cold and warm through the mirror."""
+    name = testbed.deployment.name
     machine = docker_client(
-        bench.standin.machine.client,
+        testbed.upstream.machine.client,
         f"{name}-docker",
         ClientNetwork(f"{name}-net"),
         {DEPLOYMENT_LABEL: name},
-        bench.mirror.deployment,
+        testbed.deployment,
         NAME,
-        bench.report,
+        testbed.report,
     )
-    # So that Docker also pulls from the upstream itself.
-    machine.put(f"/etc/docker/certs.d/{AUTHORITY}/ca.crt", bench.standin.ca.encode())
-    for link, delay in ((None, 0.0), (plan.docker_mbits, 0.02)):
-        images = bench.standin.add(plan.docker("slow" if link else "fast"))
-        bench.standin.limit(link)
-        bench.standin.behave(delay)
-        _docker_pulls(bench, results, machine, images, link)
-    bench.standin.limit(None)
-    bench.standin.behave()
+    # Docker also pulls from the upstream itself.
+    machine.put(f"/etc/docker/certs.d/{AUTHORITY}/ca.crt", testbed.upstream.ca.encode())
+    for megabits, delay_s, link in (
+        (None, 0.0, "unlimited"),
+        (profile.docker_mbits, 0.02, f"{profile.docker_mbits:g} Mbit/s, 20 ms"),
+    ):
+        suffix = "slow" if megabits else "fast"
+        direct, mirrored = (
+            testbed.upstream.add(profile.docker(path, suffix), testbed.report) for path in ("direct", "mirror")
+        )
+        testbed.upstream.limit(megabits)
+        testbed.upstream.inject(delay_s)
+        _measure_docker_pulls(testbed, results, machine, list(zip(direct, mirrored, strict=True)), link)
+    testbed.upstream.limit(None)
+    testbed.upstream.clear_faults()
     machine.remove()
 
 
-def _docker_pulls(bench: Bench, results: Results, machine: Machine, images: list[Image], link: float | None) -> None:
-    found: dict[str, list[float]] = {"direct": [], "mirror, cold": [], "mirror, warm": []}
-    for image in images:
-        reference = f"{image.repo}:{image.tag}"
-        bench.report(f"docker pull {reference}, {'unlimited' if link is None else f'{link:g} Mbit/s, 20 ms'}")
-        if "direct" in image.repo:
-            found["direct"].append(_docker_pull(machine, f"{AUTHORITY}/{reference}"))
-            continue
-        found["mirror, cold"].append(_docker_pull(machine, reference))
-        found["mirror, warm"].append(_docker_pull(machine, reference))
-    for way, seconds in found.items():
-        shown = "unlimited" if link is None else f"{link:g} Mbit/s, 20 ms"
-        results.add("docker", way=way, link=shown, median_s=median(seconds), rounds=len(seconds))
+def _measure_docker_pulls(
+    testbed: Testbed, results: Results, machine: Machine, rounds: list[tuple[Image, Image]], link: str
+) -> None:
+    seconds: dict[str, list[float]] = {"direct": [], "mirror, cold": [], "mirror, warm": []}
+    for direct, mirrored in rounds:
+        testbed.report(f"docker pull of {direct.name} and {mirrored.name}, {link}")
+        seconds["direct"].append(_docker_pull(machine, f"{AUTHORITY}/{direct.name}"))
+        seconds["mirror, cold"].append(_docker_pull(machine, mirrored.name))
+        seconds["mirror, warm"].append(_docker_pull(machine, mirrored.name))
+    for path, measured in seconds.items():
+        results.add("docker", path=path, link=link, median_s=median(measured), rounds=len(measured))
 
 
 def _docker_pull(machine: Machine, reference: str) -> float:

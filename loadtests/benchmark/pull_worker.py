@@ -1,10 +1,11 @@
-"""Clients that pull at the same time, each as Docker does: every byte is verified, and none kept.
+"""Parallel clients that pull an image as Docker does, verify every byte and keep none.
 
-A program of its own that needs nothing but Python, for the client machine. Not curl into sha256sum: two programs and a
-pipe for each layer take more of the processors than the mirror that is measured beside them.
+    python3 -m loadtests.benchmark.pull_worker --clients=10 --pulls=100 URL CA-FILE REPOSITORY TAG
+
+The benchmark runs it on the client machine, together with loadtests.support.registry and nothing but Python. curl and
+sha256sum would need two processes and a pipe for each layer, and more of the processors than the mirror under test.
 """
 
-import hashlib
 import json
 import multiprocessing
 import ssl
@@ -12,138 +13,106 @@ import sys
 import threading
 import time
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
 
-# dockerd's max-concurrent-downloads.
-PARALLEL = 3
-_BLOCK = 1 << 18
-
-
-class FailedError(Exception):
-    """A pull that was not right."""
-
-    wrong = False
-
-
-class WrongBytesError(FailedError):
-    """Bytes that are all there and are not what their digest says."""
-
-    wrong = True
+from loadtests.support.registry import protocol
 
 
 class Client:
-    """One pull: a connection for each thread that asks, as long as it lasts."""
+    """A client with one connection per thread, as long as one pull lasts."""
 
-    def __init__(self, asked: Namespace, context: ssl.SSLContext) -> None:
-        self.asked, self.context = asked, context
-        self.connections: dict[int, HTTPSConnection] = {}
+    def __init__(self, url: str, ca_file: str, timeout_s: float) -> None:
+        address = urlsplit(url)
+        assert address.hostname
+        self._host, self._port, self._timeout_s = address.hostname, address.port, timeout_s
+        self._context = ssl.create_default_context(cafile=ca_file)
+        self._connections: dict[int, HTTPSConnection] = {}
 
-    def pull(self) -> None:
-        """/v2/, HEAD and GET of the tag, the platform's manifest, then config and layers; FailedError with a reason."""
-        name = f"/v2/{self.asked.repository}"
-        try:
-            self._ask("GET", "/v2/")
-            self._ask("HEAD", f"{name}/manifests/{self.asked.tag}")
-            manifest = json.loads(self._ask("GET", f"{name}/manifests/{self.asked.tag}"))
-            if "manifests" in manifest:
-                digest = _platform(manifest)
-                manifest = json.loads(self._ask("GET", f"{name}/manifests/{digest}", digest))
-            wanted = [one["digest"] for one in (manifest["config"], *manifest["layers"])]
-            with ThreadPoolExecutor(PARALLEL) as pool:
-                list(pool.map(lambda digest: self._ask("GET", f"{name}/blobs/{digest}", digest, keep=False), wanted))
-        finally:
-            for connection in self.connections.values():
-                connection.close()
+    def send(self, requests: Sequence[protocol.Request]) -> list[protocol.Response]:
+        """Send a batch, a few requests at a time."""
+        if len(requests) == 1:
+            return [self.request(requests[0])]
+        with ThreadPoolExecutor(protocol.MAX_CONCURRENT_DOWNLOADS) as pool:
+            return list(pool.map(self.request, requests))
 
-    def _ask(self, method: str, path: str, digest: str = "", keep: bool = True) -> bytes:
-        """The body, of a blob only its verification."""
+    def request(self, request: protocol.Request) -> protocol.Response:
+        """Send one request and verify the response; a RequestError names the request."""
+        where = f"{request.method} {request.path}"
         try:
             connection = self._connection()
-            connection.request(method, path, headers={"Accept": self.asked.accept, "Accept-Encoding": "identity"})
-            with connection.getresponse() as response:
-                if response.status != 200:
-                    raise FailedError(f"{method} {path}: HTTP {response.status}")
-                content, found = read_verified(response, keep)
+            connection.request(request.method, request.path, headers={"Accept-Encoding": "identity", **request.headers})
+            with connection.getresponse() as incoming:
+                return protocol.read_response(
+                    request, incoming.status, dict(incoming.getheaders()), iter_blocks(incoming)
+                )
         except (OSError, HTTPException) as error:
-            raise FailedError(f"{method} {path}: {error!r}") from error
-        if digest and found != digest:
-            raise WrongBytesError(f"{method} {path}: {found}")
-        return content
+            raise protocol.RequestError(f"{where}: {error!r}") from error
+        except protocol.RequestError as error:
+            raise type(error)(f"{where}: {error}") from error
+
+    def close(self) -> None:
+        """Close all connections."""
+        for connection in self._connections.values():
+            connection.close()
 
     def _connection(self) -> HTTPSConnection:
-        me = threading.get_ident()
-        if me not in self.connections:
-            at = urlsplit(self.asked.url)
-            assert at.hostname
-            self.connections[me] = HTTPSConnection(
-                at.hostname, at.port, timeout=self.asked.patience, context=self.context
+        thread = threading.get_ident()
+        if thread not in self._connections:
+            self._connections[thread] = HTTPSConnection(
+                self._host, self._port, timeout=self._timeout_s, context=self._context
             )
-        return self.connections[me]
+        return self._connections[thread]
 
 
-def read_verified(response: HTTPResponse, keep: bool) -> tuple[bytes, str]:
-    """Read it to its end: what of it is kept, and its digest; OSError when it was cut off."""
-    kept, sha, size = bytearray(), hashlib.sha256(), 0
-    # http.client counts it down, and takes an early end for the end; 0 of a HEAD.
-    promised = response.length
-    block = memoryview(bytearray(_BLOCK))
-    while count := response.readinto(block):
-        sha.update(block[:count])
-        size += count
-        if keep:
-            kept += block[:count]
-    if promised is not None and size != promised:
-        raise OSError(f"cut off after {size} of {promised} bytes")
-    return bytes(kept), f"sha256:{sha.hexdigest()}"
+def iter_blocks(incoming: HTTPResponse) -> Iterator[memoryview]:
+    """The body in blocks, each valid until the next one is read."""
+    block = memoryview(bytearray(protocol.BLOCK))
+    while count := incoming.readinto(block):
+        yield block[:count]
 
 
-def _platform(index: dict[str, Any]) -> str:
-    for entry in index["manifests"]:
-        if entry.get("platform", {}).get("architecture") == "amd64":
-            return str(entry["digest"])
-    raise FailedError("the index has nothing for amd64")
-
-
-def _one(asked: Namespace) -> None:
-    """Pull once and say how it went: one line, however many processes say something."""
+def _pull_once(options: Namespace) -> None:
+    """Pull once and print one line of JSON. A line is one write, so that processes do not mix theirs."""
     started = time.monotonic()
+    result: dict[str, Any]
+    client = Client(options.url, options.ca, options.timeout)
     try:
-        context = ssl.create_default_context(cafile=asked.ca)
-        Client(asked, context).pull()
-        said: dict[str, object] = {"seconds": time.monotonic() - started}
-    except FailedError as error:
-        said = {"failed": str(error), "wrong": error.wrong}
-    except (ValueError, LookupError, TypeError) as error:
-        said = {"failed": f"not a manifest: {error!r}", "wrong": False}
-    sys.stdout.write(json.dumps(said) + "\n")
+        protocol.drive(protocol.pull(options.repository, options.tag), client.send)
+        result = {"seconds": time.monotonic() - started}
+    except protocol.RequestError as error:
+        result = {"failed": str(error), "wrong": isinstance(error, protocol.WrongBytesError)}
+    finally:
+        client.close()
+    sys.stdout.write(json.dumps(result) + "\n")
     sys.stdout.flush()
 
 
-def _again(asked: Namespace) -> None:
-    until = time.monotonic() + asked.seconds
+def _pull_repeatedly(options: Namespace) -> None:
+    until = time.monotonic() + options.seconds
     while time.monotonic() < until:
-        _one(asked)
+        _pull_once(options)
 
 
 def main() -> None:
-    """`python3 herd.py --help`."""
+    """Run the clients."""
     parser = ArgumentParser(
-        description='Prints a line for each pull: {"seconds": S} or {"failed": WHY, "wrong": BOOL}.'
+        description='Print a line for each pull: {"seconds": S} or {"failed": REASON, "wrong": BOOLEAN}.'
     )
-    parser.add_argument("--clients", type=int, default=1, help="as many processes")
-    parser.add_argument("--pulls", type=int, default=1, help="of all clients together")
-    parser.add_argument("--seconds", type=float, help="instead: pull again and again for so long")
-    parser.add_argument("--patience", type=float, default=900, help="seconds that a client waits for the next bytes")
-    for name in ("url", "ca", "accept", "repository", "tag"):
+    parser.add_argument("--clients", type=int, default=1, help="number of processes")
+    parser.add_argument("--pulls", type=int, default=1, help="number of pulls by all clients together")
+    parser.add_argument("--seconds", type=float, help="pull repeatedly for so long instead")
+    parser.add_argument("--timeout", type=float, default=900, help="seconds that a client waits for the next bytes")
+    for name in ("url", "ca", "repository", "tag"):
         parser.add_argument(name)
-    asked = parser.parse_args()
-    work, count = (_one, asked.pulls) if asked.seconds is None else (_again, asked.clients)
-    # Made before the first of them begins, and by fork: a start of Python each would be part of what is measured.
-    with multiprocessing.get_context("fork").Pool(asked.clients) as pool:
-        pool.map(work, [asked] * count, chunksize=1)
+    options = parser.parse_args()
+    work, count = (_pull_once, options.pulls) if options.seconds is None else (_pull_repeatedly, options.clients)
+    # Forked before the first pull begins: starting Python for each client would be part of the measurement.
+    with multiprocessing.get_context("fork").Pool(options.clients) as pool:
+        pool.map(work, [options] * count, chunksize=1)
 
 
 if __name__ == "__main__":

@@ -1,139 +1,138 @@
-"""Requests: manifests by tag and by digest and a 64 MiB blob, from every contender, over clients and upstreams."""
+"""Measures requests to every system: manifests by tag and by digest and a 64 MiB blob, by clients and by upstream."""
 
 import random
 from collections.abc import Sequence
 
-from loadtests.benchmark.profiles import HEADLINE_CLIENTS, Plan
+from loadtests.benchmark.profiles import HEADLINE_CLIENTS, OUTAGE_CLIENTS, OUTAGE_REQUEST_S, Profile
 from loadtests.benchmark.results import Results, Row
-from loadtests.benchmark.systems_under_test import EDGE, STATIC, Contender
-from loadtests.benchmark.testbed import Bench, Requests, middle, of_static
+from loadtests.benchmark.systems_under_test import MIRROR, STATIC, SystemUnderTest
+from loadtests.benchmark.testbed import RequestFigures, Testbed, median_figures, relative_figures
 from loadtests.support.images import Image
+from loadtests.support.registry.protocol import get_blob, manifest_path
 
-LIMITED = "429"
-AWAY_ASKED_S = 2
+REFUSING = "429"
+Round = dict[str, RequestFigures]
 
 
-def paths(small: Image, blob: Image) -> dict[str, str]:
-    """What is asked for, by name."""
-    by = f"/v2/{small.repo}/manifests"
+def request_paths(small: Image, blob: Image) -> dict[str, str]:
+    """The paths to request, by name."""
     return {
-        "tag": f"{by}/{small.tag}",
-        "digest": f"{by}/{small.manifest_digest}",
-        "blob": f"/v2/{blob.repo}/blobs/{blob.blobs[-1][0]}",
+        "tag": manifest_path(small.repo, small.reference),
+        "digest": manifest_path(small.repo, small.digest),
+        "blob": get_blob(blob.repo, blob.layers[-1]).path,
     }
 
 
-def measure_requests(bench: Bench, plan: Plan, results: Results, small: Image, blob: Image) -> None:
-    """The headline rounds, then the grid."""
-    for contender in bench.contenders.all:
-        bench.warm(contender, [small, blob])
-    asked = paths(small, blob)
-    _headline(bench, plan, results, asked)
-    _clients(bench, plan, results, asked)
-    _upstreams(bench, plan, results, asked["tag"])
+def measure_requests(testbed: Testbed, profile: Profile, results: Results, small: Image, blob: Image) -> None:
+    """Measure the headline figures, then by number of clients, then by upstream."""
+    for system in testbed.systems.all:
+        testbed.warm(system, [small, blob])
+    paths = request_paths(small, blob)
+    _measure_headline(testbed, profile, results, paths)
+    _measure_by_clients(testbed, profile, results, paths)
+    _measure_by_upstream(testbed, profile, results, paths["tag"])
 
 
-def _headline(bench: Bench, plan: Plan, results: Results, asked: dict[str, str]) -> None:
-    """At 16 connections, in rounds."""
-    for request, path in asked.items():
-        bench.report(f"{request}, {HEADLINE_CLIENTS} clients, {plan.rounds} rounds")
-        rounds = [_round(bench, path, plan.headline_s, number) for number in range(plan.rounds)]
+def _measure_headline(testbed: Testbed, profile: Profile, results: Results, paths: dict[str, str]) -> None:
+    for request, path in paths.items():
+        testbed.report(f"{request}, {HEADLINE_CLIENTS} clients, {profile.rounds} rounds")
+        rounds = [_measure_round(testbed, path, profile.headline_s, number) for number in range(profile.rounds)]
         _add_rounds(results, "headline", request, "0 ms", rounds)
 
 
-def _round(bench: Bench, path: str, seconds: int, number: int) -> dict[str, Requests]:
-    """Everyone has a turn, so that a noisy moment is not one contender's; by name.
+def _measure_round(testbed: Testbed, path: str, seconds: int, number: int) -> Round:
+    """Measure each system once, so that a noisy moment does not hit only one of them.
 
-    In another order each time: what one leaves to be done, logs above all, falls to the next.
+    The order differs between rounds: what one leaves behind, such as logs to be written, slows down the next.
     """
-    contenders = random.Random(number).sample(bench.contenders.all, len(bench.contenders.all))
-    return {one.name: bench.wrk(one, path, HEADLINE_CLIENTS, seconds) for one in contenders}
+    systems = random.Random(number).sample(testbed.systems.all, len(testbed.systems.all))
+    return {system.name: testbed.wrk(system, path, HEADLINE_CLIENTS, seconds) for system in systems}
 
 
-def _add_rounds(
-    results: Results, stage: str, request: str, upstream: str, rounds: Sequence[dict[str, Requests]]
-) -> None:
-    """The medians; what each came to of nginx static is taken round by round: a machine is not as fast in every one."""
+def _add_rounds(results: Results, stage: str, request: str, upstream: str, rounds: Sequence[Round]) -> None:
+    """Add medians. Ratios are paired per round, because the machine is not equally fast in all of them."""
     for name in rounds[0]:
-        found = [one[name] for one in rounds]
-        row = _add(results, stage, name, request, HEADLINE_CLIENTS, upstream, middle(found))
-        row |= of_static(found, [one[STATIC] for one in rounds])
+        figures = [one[name] for one in rounds]
+        row = _add(results, stage, name, request, HEADLINE_CLIENTS, upstream, median_figures(figures))
+        row |= relative_figures(figures, [one[STATIC] for one in rounds])
 
 
-def _clients(bench: Bench, plan: Plan, results: Results, asked: dict[str, str]) -> None:
-    for request, path in asked.items():
-        for clients in plan.clients:
-            bench.report(f"{request}, {clients} clients")
-            for contender in bench.contenders.all:
-                found = bench.wrk(contender, path, clients, plan.request_s)
-                _add(results, "clients", contender.name, request, clients, "0 ms", found)
+def _measure_by_clients(testbed: Testbed, profile: Profile, results: Results, paths: dict[str, str]) -> None:
+    for request, path in paths.items():
+        for clients in profile.clients:
+            testbed.report(f"{request}, {clients} clients")
+            for system in testbed.systems.all:
+                figures = testbed.wrk(system, path, clients, profile.request_s)
+                _add(results, "clients", system.name, request, clients, "0 ms", figures)
 
 
-def _upstreams(bench: Bench, plan: Plan, results: Results, path: str) -> None:
-    """A tag, while the upstream is slower, and while it refuses everything: in rounds, each with every upstream."""
-    behaviours = {f"{ms} ms": (ms / 1000, 0) for ms in plan.delays_ms} | {LIMITED: (0.0, 429)}
-    rounds: dict[str, list[dict[str, Requests]]] = {upstream: [] for upstream in behaviours}
-    for number in range(plan.upstream_rounds):
-        for upstream, (delay, status) in behaviours.items():
-            bench.report(f"tag, {HEADLINE_CLIENTS} clients, upstream: {upstream}, round {number + 1}")
-            bench.standin.behave(delay, status)
-            rounds[upstream].append(_round(bench, path, plan.request_s, number))
-    bench.standin.behave()
-    for upstream, found in rounds.items():
-        _add_rounds(results, "upstream", "tag", upstream, found)
+def _measure_by_upstream(testbed: Testbed, profile: Profile, results: Results, path: str) -> None:
+    """Measure a tag while the upstream is slow or refuses all requests, in rounds that go through all upstreams."""
+    faults = {f"{ms} ms": (ms / 1000, 0) for ms in profile.delays_ms} | {REFUSING: (0.0, 429)}
+    rounds: dict[str, list[Round]] = {upstream: [] for upstream in faults}
+    for number in range(profile.upstream_rounds):
+        for upstream, (delay_s, status) in faults.items():
+            testbed.report(f"tag, {HEADLINE_CLIENTS} clients, upstream: {upstream}, round {number + 1}")
+            testbed.upstream.inject(delay_s, status)
+            rounds[upstream].append(_measure_round(testbed, path, profile.request_s, number))
+    testbed.upstream.clear_faults()
+    for upstream, measured in rounds.items():
+        _add_rounds(results, "upstream", "tag", upstream, measured)
 
 
-def measure_down(bench: Bench, plan: Plan, results: Results, small: Image) -> None:
-    """The upstream is killed, and refuses everything: requests and whole pulls of what is cached."""
-    for state in ("killed", LIMITED):
-        bench.report(f"upstream {state}: requests to all, then {plan.away_s} s of pulls at full load")
-        if state == LIMITED:
-            bench.standin.behave(status=429)
+def measure_outages(testbed: Testbed, profile: Profile, results: Results, small: Image) -> None:
+    """Measure requests and pulls of a cached image while the upstream is down, then while it refuses all requests."""
+    for state in ("killed", REFUSING):
+        testbed.report(f"upstream {state}: requests to all systems, then {profile.outage_s} s of pulls")
+        if state == REFUSING:
+            testbed.upstream.inject(status=429)
         else:
-            bench.standin.stop()
+            testbed.upstream.kill()
         try:
-            for contender in bench.contenders.all:
-                seconds = plan.away_s if contender.name == EDGE else min(plan.away_s, 8)
-                _pulls_while(bench, results, contender, small, state, seconds)
+            for system in testbed.systems.all:
+                seconds = profile.outage_s if system.name == MIRROR else min(profile.outage_s, 8)
+                _measure_outage(testbed, results, system, small, state, seconds)
         finally:
-            if state == LIMITED:
-                bench.standin.behave()
+            if state == REFUSING:
+                testbed.upstream.clear_faults()
             else:
-                bench.standin.start_again()
+                testbed.upstream.restart()
 
 
-def _pulls_while(bench: Bench, results: Results, contender: Contender, image: Image, state: str, seconds: int) -> None:
-    if contender.name == STATIC:
+def _measure_outage(
+    testbed: Testbed, results: Results, system: SystemUnderTest, image: Image, state: str, seconds: int
+) -> None:
+    if system.name == STATIC:
         return
-    path = f"/v2/{image.repo}/manifests/{image.tag}"
-    asked = bench.wrk(contender, path, HEADLINE_CLIENTS, AWAY_ASKED_S)
-    pulled = bench.pull(contender, image, 8, seconds=seconds, patience_s=30)
+    path = manifest_path(image.repo, image.reference)
+    requests = testbed.wrk(system, path, HEADLINE_CLIENTS, OUTAGE_REQUEST_S)
+    pulls = testbed.pull(system, image, OUTAGE_CLIENTS, seconds=seconds, timeout_s=30)
     results.add(
-        "down",
-        contender=contender.name,
+        "outage",
+        system=system.name,
         upstream=state,
         seconds=seconds,
-        rps=asked.rps,
-        bad=asked.bad,
-        pulls=len(pulled.seconds),
-        failed=pulled.failed,
-        wrong=pulled.wrong,
-        reason=pulled.reason,
+        rps=requests.rps,
+        errors=requests.errors,
+        pulls=len(pulls.seconds),
+        failed=pulls.failed,
+        wrong=pulls.wrong,
+        reason=pulls.reason,
     )
 
 
 def _add(
-    results: Results, stage: str, contender: str, request: str, clients: int, upstream: str, found: Requests
+    results: Results, stage: str, system: str, request: str, clients: int, upstream: str, figures: RequestFigures
 ) -> Row:
     return results.add(
         stage,
-        contender=contender,
+        system=system,
         request=request,
         clients=clients,
         upstream=upstream,
-        rps=found.rps,
-        mb_per_s=found.mb_per_s,
-        p50_ms=found.p50_ms,
-        p99_ms=found.p99_ms,
-        bad=found.bad,
+        rps=figures.rps,
+        mb_per_s=figures.mb_per_s,
+        p50_ms=figures.p50_ms,
+        p99_ms=figures.p99_ms,
+        errors=figures.errors,
     )

@@ -1,4 +1,4 @@
-"""What a run has found: rows of figures by stage, and what it is asked to reach, in one JSON-able object."""
+"""The results of a run: rows of figures by stage, and the targets, in one object that is written as JSON."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,53 +7,54 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Criterion:
-    """One named figure of the run beside what is demanded of it; `measured` None: it could not be measured."""
+class Target:
+    """A figure of the run and the limit that it should respect; `measured` is None where it could not be measured."""
 
     name: str
-    demanded: str
+    limit: str
     measured: float | None
-    kept: bool
+    met: bool
     unit: str = "×"
     note: str = ""
 
 
 @dataclass
 class Results:
-    """Rows by stage: each row names what was measured (`contender`, `clients`, …) and the figures."""
+    """Rows by stage: each says what was measured (`system`, `clients`, …) and has the figures."""
 
-    plan: str
+    profile: str
     machine: dict[str, str]
     versions: dict[str, str] = field(default_factory=dict)
     rows: dict[str, list[Row]] = field(default_factory=dict)
-    criteria: list[Criterion] = field(default_factory=list)
-    # Stages that broke off, with the reason.
+    # Why a stage was aborted.
     problems: dict[str, str] = field(default_factory=dict)
+    targets: list[Target] = field(default_factory=list)
 
     def add(self, stage: str, **row: Any) -> Row:
-        """Keep a row."""
+        """Add a row and return it."""
         self.rows.setdefault(stage, []).append(row)
         return row
 
     def find(self, stage: str, **wanted: Any) -> Row | None:
-        """The row in which all of these are so."""
+        """The first row of a stage with these values."""
         for row in self.rows.get(stage, []):
             if all(row.get(name) == value for name, value in wanted.items()):
                 return row
         return None
 
     def value(self, stage: str, column: str, **wanted: Any) -> float | None:
-        """One figure."""
+        """One figure of that row, if it was measured."""
         row = self.find(stage, **wanted)
         return None if row is None or row.get(column) is None else float(row[column])
 
-    def ratio(self, above: float | None, below: float | None) -> float | None:
-        """Of two figures, if both are there."""
-        return None if above is None or not below else above / below
-
-    def demand(
+    def target(
         self, name: str, limit: float, measured: float | None, *, at_most: bool, unit: str = "×", note: str = ""
     ) -> None:
-        """Name a figure that is demanded; one that was not measured is not kept."""
-        kept = measured is not None and (measured <= limit if at_most else measured >= limit)
-        self.criteria.append(Criterion(name, f"{'≤' if at_most else '≥'} {limit:g}{unit}", measured, kept, unit, note))
+        """Add a target. It is not met if it was not measured."""
+        met = measured is not None and (measured <= limit if at_most else measured >= limit)
+        self.targets.append(Target(name, f"{'≤' if at_most else '≥'} {limit:g}{unit}", measured, met, unit, note))
+
+
+def ratio(numerator: float | None, denominator: float | None) -> float | None:
+    """The ratio of two figures, if both were measured."""
+    return None if numerator is None or not denominator else numerator / denominator

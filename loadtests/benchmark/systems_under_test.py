@@ -1,13 +1,11 @@
-"""What is compared: our edge, and beside it in the same host what else one would deploy, each behind the same TLS.
+"""The systems that the benchmark compares: the mirror, and on the same host the usual alternatives to it.
 
-All of them are containers of the host's own Docker, published in the same way, with the host's own certificate; so a
-request to any of them takes the same way. They run the very images that the host runs.
+All of them are containers of the host's Docker engine, run the host's images, and are published in the same way with
+the host's certificate, so that requests to all of them take the same path.
 """
 
-import tarfile
 import tempfile
 from dataclasses import dataclass
-from io import BytesIO
 
 from loadtests.support.fake_upstream import AUTHORITY, NAME, URL, FakeUpstream
 from registry_stack.docker.machine import Machine
@@ -17,16 +15,19 @@ from registry_stack.polling import wait_until
 from registry_stack.progress import ProgressCallback
 
 FOLDER = "/var/lib/registry-benchmark"
-EDGE, STATIC, PROXY_2, PROXY_3, PLAIN = "edge", "nginx static", "proxy 2.8", "proxy 3.x", "nginx proxy_cache"
+MIRROR, STATIC, PROXY_CACHE = "mirror", "nginx static", "nginx proxy_cache"
+PROXY_2, PROXY_3 = "registry 2.8 proxy", "registry 3.x proxy"
+# The order of tables and plots.
+REPORT_ORDER = (STATIC, MIRROR, PROXY_CACHE, PROXY_3, PROXY_2)
 _TLS = "/var/lib/registry/tls"
-# With the upstream's, in the place of an image's own, as the host's services have it.
+# The host's CA bundle, which includes the upstream's CA, in place of the image's own.
 _TRUST = "/run/registry/ca-bundle.crt:/etc/ssl/certs/ca-certificates.crt:ro"
-_HEAD = """
+_CONF_HEAD = """
 worker_processes auto;
 daemon off;
 pid /tmp/nginx.pid;
 error_log /dev/stderr warn;
-# As the edge does: without it a location's pattern is a sixth of what nginx itself does for a small file.
+# As the edge does: without it, matching a location's pattern takes a sixth of nginx's time for a small file.
 pcre_jit on;
 worker_rlimit_nofile 16384;
 events {{ worker_connections 4096; }}
@@ -34,7 +35,7 @@ http {{
   sendfile on;
   tcp_nopush on;
   keepalive_requests 100000;
-  # As the edge does: every request is logged.
+  # As the edge does: log every request.
   access_log /dev/stdout combined buffer=32k flush=300ms;
   ssl_certificate {tls}/server.crt;
   ssl_certificate_key {tls}/server.key;
@@ -42,8 +43,8 @@ http {{
   ssl_session_cache shared:tls:4m;
   open_file_cache max=4096 inactive=60s;
 """
-_STATIC = (
-    _HEAD
+_STATIC_CONF = (
+    _CONF_HEAD
     + """
   include /srv/oci/images.conf;
   server {{
@@ -67,8 +68,8 @@ _STATIC = (
 }}
 """
 )
-_PLAIN = (
-    _HEAD
+_PROXY_CACHE_CONF = (
+    _CONF_HEAD
     + """
   proxy_cache_path /var/cache/nginx/images levels=1:2 keys_zone=images:16m max_size=8g inactive=7d use_temp_path=off;
   proxy_temp_path /tmp/proxy;
@@ -103,8 +104,8 @@ _PLAIN = (
 
 
 @dataclass(frozen=True)
-class Contender:
-    """One of them, at `https://NAME:port`; `caches`: it fetches from the upstream."""
+class SystemUnderTest:
+    """A system at `https://NAME:port`. `caches` tells whether it fetches from the upstream."""
 
     name: str
     port: int
@@ -112,81 +113,73 @@ class Contender:
     caches: bool = True
 
 
-class Contenders:
-    """All of them on one host; the edge is there already."""
+class SystemsUnderTest:
+    """Starts all systems on one host, beside the mirror that it already runs."""
 
-    def __init__(self, host: Machine, standin: FakeUpstream, report: ProgressCallback) -> None:
-        self.host, self.standin, self.report = host, standin, report
+    def __init__(self, host: Machine, upstream: FakeUpstream, report: ProgressCallback) -> None:
+        self.host, self.upstream, self.report = host, upstream, report
         nginx, registry, proxy = (
             self._image(name) for name in ("docker-registry-edge", "docker-registry", "docker-registry-proxy")
         )
-        self.nginx = nginx
-        self.all = [Contender(EDGE, 443, f"{self._version(nginx, 'nginx -v')}, {self._registry(proxy)}")]
-        self._start_static(nginx)
-        self._start_plain(nginx)
-        self._start_registry(registry, PROXY_2, 8446)
-        if self._registry(proxy).startswith("registry 3"):
-            self._start_registry(proxy, PROXY_3, 8447)
+        version = f"{self._version(nginx, 'nginx -v')}, {self._registry_version(proxy)}"
+        self.mirror = SystemUnderTest(MIRROR, 443, version)
+        self.all = [self.mirror]
+        self.static = self._start_static(nginx)
+        self._start_proxy_cache(nginx)
+        self._start_registry_proxy(registry, PROXY_2, 8446)
+        if self._registry_version(proxy).startswith("registry 3"):
+            self._start_registry_proxy(proxy, PROXY_3, 8447)
 
     def add_registry_3(self, reference: str) -> None:
-        """Another image for the bare proxy 3.x, by its reference outside."""
-        if any(one.name == PROXY_3 for one in self.all):
+        """Start a bare registry 3.x proxy from an image of the Docker host, unless the host's own proxy is one."""
+        if any(system.name == PROXY_3 for system in self.all):
             return
         image = service_image(self.host.client, reference, "registry", self.report)
         for archive in save_images(self.host.client, [image]):
             self.host.put(f"{FOLDER}/{archive.name}", archive)
             self.host.exec(["docker", "load", "--quiet", "--input", f"{FOLDER}/{archive.name}"])
-        if self._registry(image).startswith("registry 3"):
-            self._start_registry(image, PROXY_3, 8447)
+        if self._registry_version(image).startswith("registry 3"):
+            self._start_registry_proxy(image, PROXY_3, 8447)
 
     def stop_others(self) -> None:
-        """Leave the edge alone on the host."""
+        """Stop all systems but the mirror."""
         names = self.host.exec(["docker", "ps", "--quiet", "--filter", "name=bench-"]).out.split()
         self.host.exec(["docker", "rm", "--force", "--volumes", *names])
-        self.all = self.all[:1]
+        self.all = [self.mirror]
 
     def _image(self, container: str) -> str:
         return self.host.exec(["docker", "inspect", "--format", "{{.Config.Image}}", container]).out.strip()
 
-    def _registry(self, image: str) -> str:
-        found = self._version(image, "registry --version")
-        return f"registry {found.split()[-1].removeprefix('v')}"
+    def _registry_version(self, image: str) -> str:
+        version = self._version(image, "registry --version").split()[-1]
+        return f"registry {version.removeprefix('v')}"
 
     def _version(self, image: str, command: str) -> str:
         program, *arguments = command.split()
         result = self.host.exec(["docker", "run", "--rm", "--entrypoint", program, image, *arguments])
         return (result.out + result.err).strip().removeprefix("nginx version: ")
 
-    def _copy_images(self) -> None:
-        with tempfile.TemporaryFile() as stream:
-            with tarfile.open(fileobj=stream, mode="w") as tar:
-                for path, content in self.standin.tree.files():
-                    member = tarfile.TarInfo(f"{FOLDER}/oci/{path}".lstrip("/"))
-                    member.size = len(content)
-                    tar.addfile(member, BytesIO(content))
-            stream.seek(0)
-            self.host.container.put_archive("/", stream)
-
-    def _start_static(self, image: str) -> None:
+    def _start_static(self, image: str) -> SystemUnderTest:
         self.report(f"{STATIC}: {image}")
-        self._copy_images()
-        self._nginx("bench-static", image, 8444, _STATIC.format(tls=_TLS), f"{FOLDER}/oci:/srv/oci:ro")
-        self._add(Contender(STATIC, 8444, self._version(image, "nginx -v"), caches=False))
+        with tempfile.TemporaryFile() as stream:
+            self.upstream.files.write_tar(stream, f"{FOLDER}/oci")
+            self.host.container.put_archive("/", stream)
+        self._run_nginx("bench-static", image, 8444, _STATIC_CONF.format(tls=_TLS), f"{FOLDER}/oci:/srv/oci:ro")
+        return self._add(SystemUnderTest(STATIC, 8444, self._version(image, "nginx -v"), caches=False))
 
-    def _start_plain(self, image: str) -> None:
-        self.report(f"{PLAIN}: {image}")
-        conf = _PLAIN.format(tls=_TLS, upstream=AUTHORITY, name=NAME)
-        self._nginx("bench-plain", image, 8445, conf, "/var/cache/nginx")
-        self._add(Contender(PLAIN, 8445, self._version(image, "nginx -v")))
+    def _start_proxy_cache(self, image: str) -> None:
+        self.report(f"{PROXY_CACHE}: {image}")
+        conf = _PROXY_CACHE_CONF.format(tls=_TLS, upstream=AUTHORITY, name=NAME)
+        self._run_nginx("bench-proxy-cache", image, 8445, conf, "/var/cache/nginx")
+        self._add(SystemUnderTest(PROXY_CACHE, 8445, self._version(image, "nginx -v")))
 
-    def _nginx(self, name: str, image: str, port: int, conf: str, volume: str) -> None:
+    def _run_nginx(self, name: str, image: str, port: int, conf: str, volume: str) -> None:
         self.host.put(f"{FOLDER}/{name}.conf", conf.encode())
-        self._run(
-            name, image, port, ("nginx", "-c", "/etc/bench.conf"), f"{FOLDER}/{name}.conf:/etc/bench.conf:ro", volume
-        )
+        volumes = (f"{FOLDER}/{name}.conf:/etc/bench.conf:ro", volume)
+        self._run(name, image, port, ("nginx", "-c", "/etc/bench.conf"), *volumes)
 
-    def _start_registry(self, image: str, name: str, port: int) -> None:
-        """The image as it is, made a proxy as its documentation says: a URL, a certificate, nothing else."""
+    def _start_registry_proxy(self, image: str, name: str, port: int) -> None:
+        """Start an image as a proxy with what its documentation requires: a URL and a certificate."""
         self.report(f"{name}: {image}")
         settings = {
             "REGISTRY_PROXY_REMOTEURL": URL,
@@ -196,7 +189,7 @@ class Contenders:
             "OTEL_TRACES_EXPORTER": "none",
         }
         self._run(f"bench-registry-{port}", image, port, (), "/var/lib/registry", **settings)
-        self._add(Contender(name, port, self._registry(image)))
+        self._add(SystemUnderTest(name, port, self._registry_version(image)))
 
     def _run(
         self, name: str, image: str, port: int, command: tuple[str, ...], *volumes: str, **environment: str
@@ -206,11 +199,12 @@ class Contenders:
         options += [f"--publish={port}:8443", f"--name={name}", "--network=docker-registry"]
         self.host.exec(["docker", "run", "--detach", *options, image, *command])
 
-    def _add(self, contender: Contender) -> None:
-        url = f"https://localhost:{contender.port}/v2/"
-        self.all.append(contender)
-        wait_until(lambda: self._answers(url), 30, contender.name)
+    def _add(self, system: SystemUnderTest) -> SystemUnderTest:
+        url = f"https://localhost:{system.port}/v2/"
+        self.all.append(system)
+        wait_until(lambda: self._probe(url), 30, system.name)
+        return system
 
-    def _answers(self, url: str) -> str | None:
+    def _probe(self, url: str) -> str | None:
         result = self.host.exec(["curl", "-sSkf", "-o", "/dev/null", url], check=False)
         return None if result.code == 0 else result.tail()

@@ -1,18 +1,20 @@
-"""The machines of one run, and the two clients that measure: wrk for requests, verified pulls for images."""
+"""The machines of one run, and its two clients: wrk for requests, the pull worker for verified pulls."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 from loadtests.benchmark import pull_worker
-from loadtests.benchmark.systems_under_test import Contender, Contenders
+from loadtests.benchmark.systems_under_test import SystemsUnderTest, SystemUnderTest
 from loadtests.support.fake_upstream import FakeUpstream
-from loadtests.support.images import ACCEPT, Image, Recipe
-from loadtests.support.mirror import Mirror, own_mirror
+from loadtests.support.images import Image, Recipe
+from loadtests.support.mirror import Mirror, temporary_mirror
+from loadtests.support.registry import content, media_types, protocol
+from loadtests.support.registry.media_types import ACCEPT
 from registry_stack.docker.machine import Machine, MachineSpec
 from registry_stack.errors import RegistryStackError
 from registry_stack.images.project import ensure_project_image
@@ -20,116 +22,116 @@ from registry_stack.progress import ProgressCallback
 from registry_stack.targets.local.options import DEPLOYMENT_LABEL
 from registry_stack.targets.local.target import find_host
 
+ROOT = Path(__file__).resolve().parents[2]
 NAME = "registry.localdomain"
 _CA = "/ca.crt"
-_HERD = "/herd.py"
+_WORKER_FOLDER = "/opt/pull-worker"
+WORKER_COMMAND = ("env", f"PYTHONPATH={_WORKER_FOLDER}", "python3", "-m", pull_worker.__name__)
 
 
 @dataclass(frozen=True)
-class Requests:
-    """What wrk measured: per second, ms, and how many of all were not answered with 2xx or 3xx."""
+class RequestFigures:
+    """What wrk measured. `rps` counts responses with 2xx or 3xx; `errors` are all others, and requests without one."""
 
     rps: float
     mb_per_s: float
     p50_ms: float
     p99_ms: float
     requests: int
-    bad: int
+    errors: int
 
 
 @dataclass(frozen=True)
-class Pulls:
-    """What verified pulls did: seconds of each that was right; how many failed, and how many had wrong bytes."""
+class PullFigures:
+    """What the pull worker measured: seconds of each complete pull, failed pulls, and those with wrong bytes."""
 
     seconds: tuple[float, ...]
-    size: int
     failed: int
     wrong: int
     reason: str
 
     @property
-    def mean(self) -> float:
-        """Seconds; 0 of none."""
-        return sum(self.seconds) / len(self.seconds) if self.seconds else 0.0
+    def mean_s(self) -> float:
+        """Mean seconds of a pull; 0 without any."""
+        return mean(self.seconds) if self.seconds else 0.0
 
     @property
-    def slowest(self) -> float:
-        """Seconds; 0 of none."""
+    def slowest_s(self) -> float:
+        """Seconds of the slowest pull; 0 without any."""
         return max(self.seconds, default=0.0)
 
 
-class Bench:
-    """A host with all contenders, their upstream, and a client machine, for one run."""
+class Testbed:
+    """A host with all systems under test, their upstream, and a client machine."""
 
     def __init__(self, mirror: Mirror, client: Machine, report: ProgressCallback) -> None:
-        if mirror.deployment is None or mirror.standin is None:
-            raise RegistryStackError("the benchmark runs on a mirror of its own")
-        self.mirror, self.client, self.report = mirror, client, report
-        self.standin: FakeUpstream = mirror.standin
+        if mirror.deployment is None or mirror.upstream is None:
+            raise RegistryStackError("the benchmark needs a temporary mirror")
+        self.deployment, self.client, self.report = mirror.deployment, client, report
+        self.upstream: FakeUpstream = mirror.upstream
         self.host = find_host(mirror.deployment.name)
-        self.contenders = Contenders(self.host, self.standin, report)
+        self.systems = SystemsUnderTest(self.host, self.upstream, report)
 
-    def url(self, contender: Contender) -> str:
-        """Where the client reaches it."""
-        return f"https://{NAME}:{contender.port}"
+    def url(self, system: SystemUnderTest) -> str:
+        """The URL at which the client machine reaches a system."""
+        return f"https://{NAME}:{system.port}"
 
-    def wrk(self, contender: Contender, path: str, clients: int, seconds: int) -> Requests:
-        """Ask for one path as fast as so many connections can."""
+    def wrk(self, system: SystemUnderTest, path: str, clients: int, seconds: int) -> RequestFigures:
+        """Request one path over so many connections as fast as possible."""
         command = ["wrk", f"-t{min(2, clients)}", f"-c{clients}", f"-d{seconds}s", "--timeout", "60s"]
-        command += ["-s", "/usr/local/share/measure.lua", self.url(contender), "--", path, ACCEPT]
-        found = json.loads(self.client.exec(command, timeout=seconds + 90).out.splitlines()[-1])
-        errors = sum(found[name] for name in ("bad_status", "connect_errors", "read_errors", "timeouts"))
-        took = found["seconds"]
-        return Requests(
-            (found["requests"] - found["bad_status"]) / took,
-            found["bytes"] / took / 1e6,
-            found["p50_ms"],
-            found["p99_ms"],
-            found["requests"],
-            errors,
+        command += ["-s", "/usr/local/share/measure.lua", self.url(system), "--", path, ACCEPT]
+        measured = json.loads(self.client.exec(command, timeout=seconds + 90).out.splitlines()[-1])
+        took = measured["seconds"]
+        return RequestFigures(
+            rps=(measured["requests"] - measured["bad_status"]) / took,
+            mb_per_s=measured["bytes"] / took / 1e6,
+            p50_ms=measured["p50_ms"],
+            p99_ms=measured["p99_ms"],
+            requests=measured["requests"],
+            errors=sum(measured[name] for name in ("bad_status", "connect_errors", "read_errors", "timeouts")),
         )
 
     def pull(
         self,
-        contender: Contender,
+        system: SystemUnderTest,
         image: Image,
         clients: int = 1,
         pulls: int = 1,
         seconds: int = 0,
-        patience_s: int = 900,
-    ) -> Pulls:
-        """Pull an image as Docker does; with `seconds` not `pulls` times, but again and again for so long.
+        timeout_s: int = 900,
+    ) -> PullFigures:
+        """Pull an image as Docker does, `pulls` times or, with `seconds`, again and again for so long.
 
-        A client waits `patience_s` for the next bytes.
+        A client gives up when it has waited `timeout_s` for the next bytes.
         """
-        command = ["python3", _HERD, f"--clients={clients}", f"--patience={patience_s}"]
+        command = [*WORKER_COMMAND, f"--clients={clients}", f"--timeout={timeout_s}"]
         command += [f"--seconds={seconds}" if seconds else f"--pulls={pulls}"]
-        command += [self.url(contender), _CA, ACCEPT, image.repo, image.tag]
+        command += [self.url(system), _CA, image.repo, image.reference]
         lines = self.client.exec(command, timeout=3600).out.splitlines()
-        return _pulls([json.loads(line) for line in lines], image.size)
+        return _summarize([json.loads(line) for line in lines])
 
-    def warm(self, contender: Contender, images: Sequence[Image]) -> None:
-        """Have it fetch images once; one that cannot is not worth measuring."""
+    def warm(self, system: SystemUnderTest, images: Sequence[Image]) -> None:
+        """Pull images once. A system that cannot serve them is not worth measuring."""
         for image in images:
-            done = self.pull(contender, image)
-            if done.failed or done.wrong:
-                raise RegistryStackError(f"{contender.name} cannot pull {image.name}: {done.reason}")
+            figures = self.pull(system, image)
+            if figures.failed:
+                raise RegistryStackError(f"{system.name} cannot pull {image.name}: {figures.reason}")
 
-    def calm(self) -> None:
-        """After a stage that broke off: an upstream that is there, and neither slow nor limited."""
-        if not self.standin.machine.running:
-            self.standin.start_again()
-        self.standin.behave()
-        self.standin.limit(None)
+    def clear_faults(self) -> None:
+        """Bring the upstream back to normal after an aborted stage."""
+        if not self.upstream.machine.running:
+            self.upstream.restart()
+        self.upstream.clear_faults()
+        self.upstream.limit(None)
 
 
 @contextmanager
-def benchmark(recipes: Sequence[Recipe], report: ProgressCallback) -> Iterator[tuple[Bench, list[Image]]]:
-    """Bring all machines up; every one of them is removed, however it ends."""
-    with own_mirror(recipes, report=report, prefix="benchmark") as (mirror, images):
+def start_testbed(recipes: Sequence[Recipe], report: ProgressCallback) -> Iterator[tuple[Testbed, list[Image]]]:
+    """Start all machines; remove them at the end."""
+    with temporary_mirror(recipes, report=report, prefix="benchmark") as (mirror, images):
         assert mirror.deployment is not None
-        assert mirror.standin is not None
-        name, engine = mirror.deployment.name, mirror.standin.machine.client
+        assert mirror.upstream is not None
+        name, engine = mirror.deployment.name, mirror.upstream.machine.client
         spec = MachineSpec(
             image=ensure_project_image(engine, "load", report),
             name=f"{name}-client",
@@ -140,29 +142,35 @@ def benchmark(recipes: Sequence[Recipe], report: ProgressCallback) -> Iterator[t
         )
         client = Machine.boot(engine, spec, report)
         client.put(_CA, Path(mirror.ca_file))
-        client.put(_HERD, Path(pull_worker.__file__))
-        yield Bench(mirror, client, report), images
+        install_pull_worker(client)
+        yield Testbed(mirror, client, report), images
 
 
-def middle(found: Sequence[Requests]) -> Requests:
-    """The median of each figure over the rounds."""
-    values: dict[str, Any] = {name: median(asdict(one)[name] for one in found) for name in asdict(found[0])}
-    values["requests"], values["bad"] = sum(one.requests for one in found), sum(one.bad for one in found)
-    return Requests(**values)
+def install_pull_worker(machine: Machine) -> None:
+    """Copy the pull worker and the registry protocol to a machine, where WORKER_COMMAND runs it."""
+    for module in (pull_worker, content, media_types, protocol):
+        path = Path(str(module.__file__))
+        machine.put(f"{_WORKER_FOLDER}/{path.relative_to(ROOT)}", path)
 
 
-def of_static(found: Sequence[Requests], static: Sequence[Requests]) -> dict[str, float]:
-    """The median over the rounds of each figure as a multiple of nginx static's in the same round."""
-    figures = ("rps", "mb_per_s", "p99_ms")
-    pairs = list(zip(found, static, strict=True))
+def median_figures(rounds: Sequence[RequestFigures]) -> RequestFigures:
+    """The median of each figure over the rounds; requests and errors are summed."""
+    values: dict[str, Any] = {name: median(asdict(one)[name] for one in rounds) for name in asdict(rounds[0])}
+    values["requests"], values["errors"] = sum(one.requests for one in rounds), sum(one.errors for one in rounds)
+    return RequestFigures(**values)
+
+
+def relative_figures(rounds: Sequence[RequestFigures], static: Sequence[RequestFigures]) -> dict[str, float]:
+    """Each figure relative to nginx static's of the same round: the median over the rounds."""
+    pairs = list(zip(rounds, static, strict=True))
     return {
-        f"{name}_of_static": median(getattr(one, name) / getattr(limit, name) for one, limit in pairs)
-        for name in figures
+        f"{name}_of_static": median(getattr(one, name) / getattr(base, name) for one, base in pairs)
+        for name in ("rps", "mb_per_s", "p99_ms")
     }
 
 
-def _pulls(found: Sequence[Mapping[str, Any]], size: int) -> Pulls:
-    failures = [one for one in found if "failed" in one]
-    seconds = tuple(one["seconds"] for one in found if "seconds" in one)
+def _summarize(pulls: Sequence[Mapping[str, Any]]) -> PullFigures:
+    failures = [one for one in pulls if "failed" in one]
+    seconds = tuple(one["seconds"] for one in pulls if "seconds" in one)
     wrong = sum(one["wrong"] for one in failures)
-    return Pulls(seconds, size, len(failures), wrong, failures[0]["failed"] if failures else "")
+    return PullFigures(seconds, len(failures), wrong, failures[0]["failed"] if failures else "")

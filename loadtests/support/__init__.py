@@ -1,1 +1,1 @@
-"""What the scenarios share: images, their upstream, the mirror under test, its clients, and the verdict."""
+"""What the scenarios and the benchmark share: generated images, a fake upstream, the mirror under test, clients."""

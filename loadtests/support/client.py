@@ -1,273 +1,156 @@
-"""A client that pulls and pushes as Docker does, every byte verified, on locust's FastHttpUser.
+"""A locust client that pulls and pushes as Docker does and verifies every byte."""
 
-A pull: GET /v2/, HEAD and GET of the manifest by tag, of an index the manifest by digest, then config and layers in
-parallel, three at a time (dockerd's max-concurrent-downloads).
-"""
-
-import hashlib
-import json
-import random
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from typing import Any
+from urllib.parse import urljoin
 
-import gevent
+import gevent.ssl
 from gevent.pool import Pool
 from geventhttpclient.client import HTTPClientPool
 from locust import FastHttpUser
 
-from loadtests.support.images import ACCEPT, LAYER, MANIFEST, sha256
-from loadtests.support.metrics import CACHE_HEADERS, Record
+from loadtests.support.metrics import CACHE_HEADERS, Metrics
+from loadtests.support.registry import protocol
+from loadtests.support.registry.content import ImageRef
 
-PARALLEL = 3
-_BLOCK = 1 << 18
 _TIMEOUT_S = 120
 
 
-class FailedError(Exception):
-    """A request failed, and so the pull or push it was part of; it has been recorded."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came: `content` only of what is not a blob."""
-
-    digest: str
-    size: int
-    headers: Mapping[str, str]
-    content: bytes
-
-
-@dataclass
-class Exchange:
-    """One request: what is asked, and what the answer must be. `digest` empty: not known beforehand."""
-
-    kind: str
-    method: str
-    path: str
-    headers: dict[str, str] = field(default_factory=dict)
-    digest: str = ""
-    body: bytes | None = None
-    keep: bool = True
-    status: int = 200
-
-
 class RegistryClient:
-    """One client of a registry, with connections of its own."""
+    """One client of a registry with its own connections."""
 
     def __init__(
-        self, user: FastHttpUser, record: Record, url: str, ca_file: str, login: tuple[str, str] | None
+        self, user: FastHttpUser, metrics: Metrics, url: str, ca_file: str, login: tuple[str, str] | None
     ) -> None:
         user.client.client.clientpool = HTTPClientPool(
-            concurrency=PARALLEL + 1,
-            block_size=_BLOCK,
+            concurrency=protocol.MAX_CONCURRENT_DOWNLOADS + 1,
+            block_size=protocol.BLOCK,
             network_timeout=_TIMEOUT_S,
             connection_timeout=_TIMEOUT_S,
-            ssl_context_factory=lambda: _context(ca_file),
+            ssl_context_factory=lambda: _ssl_context(ca_file),
         )
-        self.session, self.record, self.url = user.client, record, url
+        self.session, self.metrics, self.url = user.client, metrics, url
         self.events = user.environment.events
-        self.basic = {}
+        self.headers = {"Accept-Encoding": "identity"}
+        self.authenticated = login is not None
         if login:
-            token = b64encode(":".join(login).encode()).decode()
-            self.basic = {"Authorization": f"Basic {token}"}
+            self.headers["Authorization"] = f"Basic {b64encode(':'.join(login).encode()).decode()}"
 
     def pull(self, repo: str, tag: str) -> bool:
         """Pull an image; False when that failed."""
-        started, size = time.perf_counter(), 0
-        try:
-            try:
-                size = self._pull(repo, tag)
-            except (ValueError, LookupError, TypeError) as error:
-                self.record.fail(time.monotonic(), "manifest", f"not a manifest: {error!r}")
-                raise FailedError(f"{repo}:{tag} has no manifest that can be read: {error!r}") from error
-        except FailedError as error:
-            self._whole("PULL", f"{repo}:{tag}", started, size, error)
-            return False
-        self.record.pull_ms.append(self._whole("PULL", f"{repo}:{tag}", started, size))
-        return True
+        return self._run("PULL", f"{repo}:{tag}", protocol.pull(repo, tag)) is not None
 
     def push(self, repo: str, tag: str, layers: list[bytes]) -> bool:
         """Push an image with these layers and read its manifest back; False when that failed."""
-        started, size = time.perf_counter(), sum(map(len, layers))
-        try:
-            self._push(repo, tag, layers)
-        except FailedError as error:
-            self._whole("PUSH", "image", started, 0, error)
-            return False
-        self.record.sent += size
-        self.record.push_ms.append(self._whole("PUSH", "image", started, size))
-        return True
+        image = self._run("PUSH", "image", protocol.push_and_read_back(repo, tag, layers))
+        self.metrics.bytes_sent += image.size if image else 0
+        return image is not None
 
-    def ask(self, exchange: Exchange) -> Answer:
-        """Send it, read and verify the answer, record it; a FailedError when it is not what it must be."""
-        sent = time.monotonic()
-        began = time.perf_counter()
-        # Name only for now: whether it was a hit is known when the answer is there.
+    def request(self, request: protocol.Request) -> protocol.Response:
+        """Send one request; read, verify and record the response. A failed one is recorded too, and raised."""
+        sent, began = time.monotonic(), time.perf_counter()
         with self.session.request(
-            exchange.method,
-            exchange.path if exchange.path.startswith("https:") else f"{self.url}{exchange.path}",
-            name=exchange.kind,
-            # Bytes are sent as they are, whatever its annotation says.
-            data=exchange.body,  # type: ignore[arg-type]
-            headers={"Accept-Encoding": "identity", **self.basic, **exchange.headers},
-            stream=exchange.method != "HEAD",
+            request.method,
+            urljoin(self.url, request.path),
+            # The label only: whether it is a cache hit is known once the response has arrived.
+            name=request.label,
+            # FastHttpSession sends bytes unchanged, whatever its annotation says.
+            data=request.body,  # type: ignore[arg-type]
+            headers={**self.headers, **request.headers},
+            stream=request.method != "HEAD",
             catch_response=True,
-        ) as response:
+        ) as incoming:
             try:
-                answer = _read(response, exchange)
-            except (OSError, ValueError, HTTPException, FailedError) as error:
-                _drop(response)
-                wrong = isinstance(error, WrongBytesError)
-                self.record.fail(sent, exchange.kind, str(error) or type(error).__name__, wrong)
-                response.failure(error)
-                raise FailedError(f"{exchange.kind}: {error}") from error
+                response = _read(request, incoming)
+            except (OSError, ValueError, HTTPException, protocol.RequestError) as error:
+                _close_connection(incoming)
+                wrong = isinstance(error, protocol.WrongBytesError)
+                self.metrics.record_failure(sent, request.label, str(error) or type(error).__name__, wrong)
+                incoming.failure(error)
+                raise protocol.RequestError(f"{request.label}: {error}") from error
             ms = (time.perf_counter() - began) * 1000
-            status = next((answer.headers[name].upper() for name in CACHE_HEADERS if name in answer.headers), "")
-            response.request_meta |= {
-                "name": f"{exchange.kind} [{status.lower() or '-'}]",
+            cache_status = _cache_status(response.headers)
+            incoming.request_meta |= {
+                "name": f"{request.label} [{cache_status.lower() or '-'}]",
                 "response_time": ms,
-                "response_length": answer.size,
+                "response_length": response.size,
             }
-            # Nobody logs in at the mirror.
-            cached = not self.basic and exchange.path != "/v2/" and exchange.method in ("GET", "HEAD")
-            self.record.answer(status if cached else None, answer.size, ms, exchange.kind != "layer")
-            response.success()
-            return answer
+            # The mirror takes no login, so a client with one talks to the registry, which does not cache.
+            cacheable = not self.authenticated and request.path != "/v2/" and request.method in ("GET", "HEAD")
+            self.metrics.record_response(
+                cache_status if cacheable else None, response.size, ms, small=request.label != "layer"
+            )
+            incoming.success()
+            return response
 
-    def _pull(self, repo: str, tag: str) -> int:
-        accept = {"Accept": ACCEPT}
-        self.ask(Exchange("/v2/", "GET", "/v2/"))
-        by_tag = f"/v2/{repo}/manifests/{tag}"
-        promised = self.ask(Exchange("manifest by tag, HEAD", "HEAD", by_tag, accept))
-        manifest = self.ask(Exchange("manifest by tag", "GET", by_tag, accept))
-        fields = json.loads(manifest.content)
-        size = promised.size + manifest.size
-        if "manifests" in fields:
-            digest = _platform(fields)
-            by_digest = f"/v2/{repo}/manifests/{digest}"
-            manifest = self.ask(Exchange("manifest by digest", "GET", by_digest, accept, digest))
-            fields, size = json.loads(manifest.content), size + manifest.size
-        wanted = [Exchange("config", "GET", _blob(repo, fields["config"]), {}, fields["config"]["digest"])]
-        wanted += [
-            Exchange("layer", "GET", _blob(repo, one), {}, one["digest"], keep=False) for one in fields["layers"]
-        ]
-        return size + sum(answer.size for answer in self._together(wanted))
-
-    def _together(self, wanted: list[Exchange]) -> list[Answer]:
-        """All of them, a few at a time; the first failure is raised when all have ended."""
-        pool = Pool(PARALLEL)
-        running = [pool.spawn(self._quietly, exchange) for exchange in wanted]
+    def _run(self, kind: str, name: str, exchange: protocol.Exchange[ImageRef]) -> ImageRef | None:
+        """Run a whole pull or push and report it to locust; None when it failed."""
+        began = time.perf_counter()
+        image: ImageRef | None = None
+        error: protocol.RequestError | None = None
         try:
-            pool.join()
-        except gevent.GreenletExit:
-            pool.kill()
-            raise
-        found = [one.value for one in running]
-        for one in found:
-            if isinstance(one, FailedError):
-                raise one
-        return [one for one in found if isinstance(one, Answer)]
-
-    def _quietly(self, exchange: Exchange) -> Answer | FailedError:
-        try:
-            return self.ask(exchange)
-        except FailedError as error:
-            return error
-
-    def _push(self, repo: str, tag: str, layers: list[bytes]) -> None:
-        config = json.dumps({"architecture": "amd64", "os": "linux", "created_by": random.random()}).encode()
-        for content in (*layers, config):
-            self._upload(repo, content)
-        manifest = json.dumps(
-            {
-                "schemaVersion": 2,
-                "mediaType": MANIFEST,
-                "config": {"mediaType": "application/vnd.oci.image.config.v1+json"} | _described(config),
-                "layers": [{"mediaType": LAYER} | _described(layer) for layer in layers],
-            }
-        ).encode()
-        path = f"/v2/{repo}/manifests/{tag}"
-        self.ask(Exchange("push manifest", "PUT", path, {"Content-Type": MANIFEST}, body=manifest, status=201))
-        self.ask(Exchange("manifest read back", "GET", path, {"Accept": ACCEPT}, sha256(manifest)))
-
-    def _upload(self, repo: str, content: bytes) -> None:
-        """One blob, as Docker does: start, one PATCH, finish."""
-        begun = self.ask(Exchange("push: start", "POST", f"/v2/{repo}/blobs/uploads/", body=b"", status=202))
-        kind = {"Content-Type": "application/octet-stream"}
-        sent = self.ask(Exchange("push: blob", "PATCH", _location(begun), kind, body=content, status=202))
-        finish = _location(sent)
-        finish += f"{'&' if '?' in finish else '?'}digest={sha256(content)}"
-        self.ask(Exchange("push: finish", "PUT", finish, body=b"", status=201))
-
-    def _whole(self, kind: str, name: str, started: float, size: int, error: Exception | None = None) -> float:
-        """Report a whole pull or push to locust; return its ms."""
-        ms = (time.perf_counter() - started) * 1000
+            image = protocol.drive(exchange, self._send)
+        except protocol.RequestError as failure:
+            error = failure
+            if isinstance(failure, protocol.ManifestError):
+                # No single request failed, so none has been recorded.
+                self.metrics.record_failure(time.monotonic(), "manifest", str(failure))
+        ms = (time.perf_counter() - began) * 1000
+        if image:
+            (self.metrics.pull_ms if kind == "PULL" else self.metrics.push_ms).append(ms)
+        size = image.size if image else 0
         self.events.request.fire(
             request_type=kind, name=name, response_time=ms, response_length=size, exception=error, context={}
         )
-        return ms
+        return image
+
+    def _send(self, requests: Sequence[protocol.Request]) -> list[protocol.Response]:
+        """Send a batch, a few requests at a time; the first failure is raised once all have ended."""
+        if len(requests) == 1:
+            return [self.request(requests[0])]
+        pool = Pool(protocol.MAX_CONCURRENT_DOWNLOADS)
+        try:
+            outcomes: list[protocol.Response | protocol.RequestError] = pool.map(self._try, requests)
+        finally:
+            # Nothing is left unless this user has been stopped.
+            pool.kill()
+        for outcome in outcomes:
+            if isinstance(outcome, protocol.RequestError):
+                raise outcome
+        return [outcome for outcome in outcomes if isinstance(outcome, protocol.Response)]
+
+    def _try(self, request: protocol.Request) -> protocol.Response | protocol.RequestError:
+        try:
+            return self.request(request)
+        except protocol.RequestError as error:
+            return error
 
 
-class WrongBytesError(FailedError):
-    """An answer that is whole and is not what its digest says."""
+def _read(request: protocol.Request, incoming: Any) -> protocol.Response:
+    if incoming.status_code == 0:
+        # No response at all: locust puts the error in its place.
+        raise protocol.RequestError(f"{type(incoming.error).__name__}: {incoming.error}")
+    headers = {str(name): str(value) for name, value in incoming.headers.items()}
+    return protocol.read_response(
+        request, incoming.status_code, headers, incoming.iter_content(protocol.BLOCK, decode_content=False)
+    )
 
 
-def _read(response: Any, exchange: Exchange) -> Answer:
-    """Read an answer to its end and verify it."""
-    if response.status_code != exchange.status:
-        error = getattr(response, "error", None)
-        raise FailedError(f"{type(error).__name__}: {error}" if error else f"HTTP {response.status_code}")
-    headers = {str(name).lower(): str(value) for name, value in response.headers.items()}
-    if exchange.method == "HEAD":
-        return Answer(headers.get("docker-content-digest", ""), 0, headers, b"")
-    found, size, kept = hashlib.sha256(), 0, []
-    for chunk in response.iter_content(_BLOCK, decode_content=False):
-        found.update(chunk)
-        size += len(chunk)
-        if exchange.keep:
-            kept.append(bytes(chunk))
-    if size != int(headers.get("content-length", size)):
-        raise FailedError(f"cut off after {size} of {headers['content-length']} bytes")
-    digest = f"sha256:{found.hexdigest()}"
-    wanted = exchange.digest or (headers.get("docker-content-digest", "") if exchange.method == "GET" else "")
-    if wanted and digest != wanted:
-        raise WrongBytesError(f"wrong bytes: {exchange.kind} is {digest}, not {wanted}")
-    return Answer(digest, size, headers, b"".join(kept))
+def _cache_status(headers: Mapping[str, str]) -> str:
+    return next((headers[name].upper() for name in CACHE_HEADERS if name in headers), "")
 
 
-def _drop(response: Any) -> None:
-    """Close the connection of an answer that was not read to its end."""
-    inner = getattr(response, "_response", None)
+def _close_connection(incoming: Any) -> None:
+    """Close a connection whose response was not read to its end: it cannot be used again."""
+    inner = getattr(incoming, "_response", None)
     if inner is not None:
         inner.release()
 
 
-def _context(ca_file: str) -> ssl.SSLContext:
+def _ssl_context(ca_file: str) -> ssl.SSLContext:
     context: ssl.SSLContext = gevent.ssl.create_default_context(cafile=ca_file or None)
     return context
-
-
-def _platform(index: Mapping[str, Any]) -> str:
-    """The digest for linux/amd64, as a server of today asks for it."""
-    for entry in index["manifests"]:
-        platform = entry.get("platform", {})
-        if (platform.get("os"), platform.get("architecture")) == ("linux", "amd64"):
-            return str(entry["digest"])
-    return str(index["manifests"][0]["digest"])
-
-
-def _blob(repo: str, descriptor: Mapping[str, Any]) -> str:
-    return f"/v2/{repo}/blobs/{descriptor['digest']}"
-
-
-def _described(content: bytes) -> dict[str, Any]:
-    return {"digest": sha256(content), "size": len(content)}
-
-
-def _location(answer: Answer) -> str:
-    return answer.headers["location"]

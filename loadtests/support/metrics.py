@@ -1,4 +1,4 @@
-"""What was measured in a run: every answer with its latency, whether it was a cache hit, and what went wrong when."""
+"""The measurements of a run: latencies, cache hits, and what failed when."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-# Of nginx's $upstream_cache_status (ngx_http_upstream_module): served from the cache, whatever its age.
+# The values of nginx's $upstream_cache_status (ngx_http_upstream_module) that mean "served from the cache".
 HITS = frozenset({"HIT", "STALE", "UPDATING", "REVALIDATED"})
-# The edge's own, and the one that most others use.
+# The edge's own header, and the one that most other caches use.
 CACHE_HEADERS = ("x-cache", "x-cache-status")
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A request that failed: when it was sent and when it failed (seconds of time.monotonic()), and how.
+    """A failed request: when it was sent and when it failed (seconds of time.monotonic()), and how.
 
-    `wrong` means bytes that are not what their digest says: never to be excused.
+    `wrong`: a complete response whose content does not match its digest, which nothing excuses.
     """
 
     sent: float
@@ -29,8 +29,8 @@ class Failure:
 
 
 @dataclass
-class Record:
-    """One run's figures. Latencies in ms: of requests for manifests and configs, whole answers."""
+class Metrics:
+    """The measurements of one run. Hit and miss latencies are those of manifests and configs, in ms."""
 
     started: float = field(default_factory=time.monotonic)
     hit_ms: array[float] = field(default_factory=lambda: array("d"))
@@ -40,49 +40,49 @@ class Record:
     requests: int = 0
     cacheable: int = 0
     hits: int = 0
-    unmarked: int = 0
-    received: int = 0
-    sent: int = 0
-    statuses: Counter[str] = field(default_factory=Counter)
+    without_cache_status: int = 0
+    bytes_received: int = 0
+    bytes_sent: int = 0
+    cache_statuses: Counter[str] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
 
-    def answer(self, status: str | None, size: int, ms: float, small: bool) -> None:
-        """A good answer, with its cache header: empty for none, None for what is never cached."""
+    def record_response(self, cache_status: str | None, size: int, ms: float, small: bool) -> None:
+        """Record a good response. `cache_status` is empty without a cache header, None for what is never cached."""
         self.requests += 1
-        self.received += size
-        if status is None:
+        self.bytes_received += size
+        if cache_status is None:
             return
         self.cacheable += 1
-        self.statuses[status or "none"] += 1
-        self.unmarked += not status
-        hit = status in HITS
+        self.cache_statuses[cache_status or "none"] += 1
+        self.without_cache_status += not cache_status
+        hit = cache_status in HITS
         self.hits += hit
         if small:
             (self.hit_ms if hit else self.miss_ms).append(ms)
 
-    def fail(self, sent: float, kind: str, reason: str, wrong: bool = False) -> None:
-        """A request that failed."""
+    def record_failure(self, sent: float, kind: str, reason: str, wrong: bool = False) -> None:
+        """Record a request that failed just now."""
         self.requests += 1
         self.failures.append(Failure(sent, time.monotonic(), kind, reason, wrong))
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
+        """Seconds since the start."""
         return time.monotonic() - self.started
 
     @property
     def wrong(self) -> int:
-        """Answers whose bytes were not what they should have been."""
+        """How many responses had wrong bytes."""
         return sum(failure.wrong for failure in self.failures)
 
     @property
     def hit_ratio(self) -> float | None:
-        """By the mirror's own word; None when it does not say."""
-        return None if self.unmarked or not self.cacheable else self.hits / self.cacheable
+        """The hit ratio according to the cache headers; None where some responses have none."""
+        return None if self.without_cache_status or not self.cacheable else self.hits / self.cacheable
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:
-    """The smallest value that so many percent are not above; None of nothing."""
+    """The smallest value with `percent` of all values below it; None without values."""
     if not values:
         return None
     ordered = sorted(values)

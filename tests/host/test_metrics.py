@@ -5,6 +5,7 @@ import secrets
 import pytest
 from testinfra.host import Host
 
+from loadtests.support.registry.media_types import OCI_MANIFEST
 from tests.host.metrics import metrics_text, settled, total, wait_for
 from tests.host.targets import LocalTarget, Target
 from tests.host.waiting import wait_until_working
@@ -12,7 +13,7 @@ from tests.support.oci import OciClient
 from tests.support.upstream import PULLS, PULLS_LEFT, Upstream
 
 pytestmark = pytest.mark.usefixtures("quick_metrics")
-ACCEPT = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+ACCEPT = {"Accept": OCI_MANIFEST}
 TAGS = {"listener": "mirror", "object": "tag", "code": "200"}
 
 

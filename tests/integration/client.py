@@ -1,6 +1,5 @@
-"""What the tests ask of a registry beyond tests/support/oci.py: TLS itself, and uploads piece by piece."""
+"""Uploads in ways that Docker does not use today, and requests without verifying TLS."""
 
-import hashlib
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -9,8 +8,11 @@ import requests
 from urllib3 import disable_warnings
 from urllib3.exceptions import InsecureRequestWarning
 
+from loadtests.support.registry.content import describe
+from loadtests.support.registry.content import sha256 as digest
 from tests.support.oci import Blob, OciClient
 
+__all__ = ["PushClient", "digest", "insecure_get"]
 _TIMEOUT_S = 5
 
 
@@ -23,23 +25,18 @@ def insecure_get(url: str, wanted: int) -> str | None:
     return None if status == wanted else f"HTTP {status}"
 
 
-def digest(content: bytes) -> str:
-    """Its name in a registry."""
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
 class PushClient(OciClient):
-    """Ways to push that OciClient itself does not use."""
+    """A client that can also upload a blob in one request, or in several chunks."""
 
     def push_monolithic(self, repo: str, content: bytes) -> Blob:
-        """POST, then the whole blob with the PUT that ends the upload."""
-        blob = Blob(digest(content), len(content))
+        """Upload a blob with the PUT that ends the upload."""
+        blob = describe(content)
         headers = {"Content-Type": "application/octet-stream"}
         self.expect(201, "PUT", self.start_upload(repo), params={"digest": blob.digest}, data=content, headers=headers)
         return blob
 
     def push_chunked(self, repo: str, chunks: Sequence[bytes]) -> Blob:
-        """Several PATCH requests, each saying which bytes it has, as Docker clients of old do."""
+        """Upload a blob with several PATCH requests, each with a Content-Range, as early Docker clients do."""
         url, start = self.start_upload(repo), 0
         for chunk in chunks:
             headers = {

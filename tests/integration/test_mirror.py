@@ -1,21 +1,20 @@
 """The mirror: pull through, cold and warm; what it serves, refuses and survives."""
 
-import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from loadtests.support.registry.content import encode_index
+from loadtests.support.registry.media_types import ACCEPT, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from registry_stack.polling import wait_until
 from tests.integration.cache import warm
 from tests.integration.client import digest
 from tests.integration.simulated_host import PROXY, REDIS, Host
-from tests.support.oci import ACCEPT, MANIFEST, ImageRef, OciClient
+from tests.support.oci import ImageRef, OciClient
 from tests.support.upstream import Upstream, now
 
-OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 THREADS = 8
 # Within this a client must have what is cached, whatever is broken.
 FEW_S = 5
@@ -62,16 +61,7 @@ def test_moved_tag_is_followed(client: OciClient, upstream: Upstream) -> None:
 
 def test_several_platforms(client: OciClient, upstream: Upstream) -> None:
     images = {name: upstream.push("library/multi", name, [1000]) for name in ("amd64", "arm64")}
-    entries = [
-        {
-            "mediaType": MANIFEST,
-            "digest": image.digest,
-            "size": len(image.manifest),
-            "platform": {"os": "linux", "architecture": name},
-        }
-        for name, image in images.items()
-    ]
-    index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode()
+    index = encode_index({name: image.manifest for name, image in images.items()})
     put(upstream, "library/multi", "latest", index, OCI_INDEX)
     for _cold_then_warm in range(2):
         answer = client.expect(200, "GET", "/v2/library/multi/manifests/latest", headers={"Accept": ACCEPT})
@@ -83,7 +73,7 @@ def test_several_platforms(client: OciClient, upstream: Upstream) -> None:
 
 def test_docker_manifest(client: OciClient, upstream: Upstream) -> None:
     image = upstream.push("library/docker", "oci", [1000])
-    manifest = image.manifest.replace(MANIFEST.encode(), DOCKER_MANIFEST.encode())
+    manifest = image.manifest.replace(OCI_MANIFEST.encode(), DOCKER_MANIFEST.encode())
     put(upstream, "library/docker", "1", manifest, DOCKER_MANIFEST)
     for _cold_then_warm in range(2):
         answer = client.expect(200, "GET", "/v2/library/docker/manifests/1", headers={"Accept": DOCKER_MANIFEST})
@@ -144,7 +134,7 @@ def test_pushes_are_refused(client: OciClient, upstream: Upstream, warm_image: I
         f"/v2/{repo}/blobs/uploads/?mount={warm_image.layers[0].digest}&from=library/cold",
     ):
         for method in ("PUT", "POST", "PATCH", "DELETE", "OPTIONS", "PROPFIND"):
-            answer = client.request(method, path, data=b"{}", headers={"Content-Type": MANIFEST})
+            answer = client.request(method, path, data=b"{}", headers={"Content-Type": OCI_MANIFEST})
             assert answer.status_code == 405, f"{method} {path}"
             assert answer.headers["Allow"] == "GET, HEAD"
             message = {"code": "UNSUPPORTED", "message": "this is a pull-through mirror: push to port 5000"}

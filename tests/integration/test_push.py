@@ -7,14 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from loadtests.support.registry.media_types import (
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_LAYER,
+    OCI_MANIFEST,
+)
 from tests.integration.client import PushClient, digest
 from tests.integration.simulated_host import REDIS, REGISTRY, Host
-from tests.support.oci import CONFIG, LAYER, Blob, ImageRef, Layer
+from tests.support.oci import Blob, ImageRef, Layer
 
-DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
-DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
-OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 THREADS = 8
 
 
@@ -88,8 +92,9 @@ def test_mount_of_what_is_not_there_starts_an_upload(registry: PushClient, repo:
 
 
 def test_manifest_without_its_blobs_is_refused(registry: PushClient, repo: str) -> None:
-    missing = {"mediaType": LAYER, "digest": digest(secrets.token_bytes(9)), "size": 9}
-    manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": missing | {"mediaType": CONFIG}, "layers": []}
+    missing = {"mediaType": OCI_LAYER, "digest": digest(secrets.token_bytes(9)), "size": 9}
+    manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "layers": []}
+    manifest["config"] = missing | {"mediaType": OCI_CONFIG}
     answer = registry.expect(
         400, "PUT", f"/v2/{repo}/manifests/1", data=json.dumps(manifest), headers={"Content-Type": OCI_MANIFEST}
     )

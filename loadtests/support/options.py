@@ -1,0 +1,35 @@
+"""The command-line options that every scenario has."""
+
+import argparse
+from collections.abc import Sequence
+
+from loadtests.support.thresholds import Threshold
+from registry_stack.deployment import DEFAULT_NAME
+from registry_stack.errors import RegistryStackError
+
+
+def add_options(parser: argparse.ArgumentParser, title: str, thresholds: Sequence[Threshold]) -> None:
+    """Add the common options and one for each threshold."""
+    add = parser.add_argument_group(title).add_argument
+    add("--name", default=DEFAULT_NAME, metavar="NAME", help="deployment to load, unless --host is given")
+    add("--ca", default="", metavar="FILE", env_var="LOAD_CA", help="CA of --host")
+    add("--images", default="", metavar="REPO:TAG,…", help="images to pull, the most popular first")
+    add("--zipf", type=float, default=1.0, metavar="S", help="exponent of the images' popularity, 0 for equal shares")
+    add("--own-mirror", action="store_true", help="deploy a temporary mirror with a fake upstream for this run")
+    add("--scale", type=float, default=1.0, metavar="F", help="multiply the sizes of generated images")
+    add("--cold", action="store_true", help="do not pull every image once before the run")
+    add("--summary", default="", metavar="FILE", help="write figures and verdicts as JSON")
+    for one in thresholds:
+        limit = "at most" if one.at_most else "at least"
+        help_text = f"{one.what}, {limit} [{one.default:g}]"
+        add(f"--{one.name}", type=float, default=one.default, metavar="N", help=help_text)
+
+
+def parse_images(value: str, scenario: str, minimum: int) -> list[str]:
+    """The images of --images; RegistryStackError when one is malformed or there are too few."""
+    images = [image.strip() for image in value.split(",") if image.strip()]
+    if images and len(images) < minimum:
+        raise RegistryStackError(f"--images {value}: {scenario} needs at least {minimum}")
+    if malformed := [image for image in images if not image.rpartition(":")[0]]:
+        raise RegistryStackError(f"--images {malformed[0]}: write REPO:TAG, such as library/alpine:3.20")
+    return images
