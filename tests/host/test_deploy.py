@@ -1,5 +1,6 @@
 """`deploy` again, with other parameters, interrupted, killed and failing: on the local target, by the command."""
 
+import base64
 import json
 import secrets
 import signal
@@ -14,17 +15,19 @@ from docker import DockerClient
 from registry_stack.deployment import current
 from registry_stack.docker.engine import engine
 from registry_stack.docker.machine import Machine
-from registry_stack.polling import wait_until
 from registry_stack.targets.local import target as local
 from tests.support.commands import deploy, finish, run, start
+from tests.support.deadlines import wait_until
 from tests.support.oci import Auth, ImageRef, OciClient
 
 NAME = f"hosttest-{secrets.token_hex(4)}"
 USER = "registry_username=somebody"
-BROKEN = ("-P", "storage_driver=swift", "-P", "os_authurl=http://keystone.invalid:5000")
+BROKEN_PEM = "-----BEGIN CERTIFICATE-----\nnothing\n-----END CERTIFICATE-----\n"
+# Which the host finds out at once.
+BROKEN = ("-P", f"extra_ca={base64.b64encode(BROKEN_PEM.encode()).decode()}")
 BROKEN_REASON = (
-    "error: the host does not work: docker-registry does not start: "
-    "Swift: os_authurl http://keystone.invalid:5000/v3 cannot be reached from this host"
+    "error: the host does not work: docker-registry-edge does not start: "
+    "extra_ca holds no PEM certificates, or a broken one"
 )
 
 

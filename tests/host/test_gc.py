@@ -9,10 +9,10 @@ import pytest
 from requests import Response
 from testinfra.host import Host
 
-from registry_stack.polling import wait_until
 from tests.host.journal import journal
 from tests.host.targets import Target
-from tests.host.waiting import deadline, wait_for_file
+from tests.host.waiting import wait_for_file
+from tests.support.deadlines import deadline, wait_until
 from tests.support.oci import ImageRef, OciClient
 
 READ_ONLY_FILE = "/run/registry/gc/read-only"

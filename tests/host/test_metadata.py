@@ -7,9 +7,9 @@ from functools import partial
 import pytest
 from testinfra.host import Host
 
-from registry_stack.polling import wait_until
 from tests.host.targets import METADATA, Target
-from tests.host.waiting import deadline, wait_until_working
+from tests.host.waiting import wait_until_working
+from tests.support.deadlines import deadline, wait_until
 
 FETCH = f"wget -T 3 -q -O /dev/null http://{METADATA}/"
 RULE = f"DOCKER-USER --destination {METADATA} --jump DROP"

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from registry_stack.polling import wait_until
 from tests.host.metrics import metrics_text
 from tests.host.prometheus import Prometheus, alerts, panels, unconditional
 from tests.host.targets import LocalTarget, Target
 from tests.host.waiting import wait_until_working
+from tests.support.deadlines import wait_until
 from tests.support.upstream import Upstream
 
 # The name of a metric, not of a function.

@@ -33,6 +33,17 @@ server.serve_forever()
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def impatient(target: Target, host: Host) -> Iterator[None]:
+    """registry-ready waits for the upstream for some seconds, not for as long as a cloud may take to route."""
+    folder = "/run/systemd/system/registry-ready.service.d"
+    host.check_output(f"mkdir -p {folder}")
+    target.write(f"{folder}/test.conf", b"[Service]\nEnvironment=UPSTREAM_PATIENCE=3\n")
+    host.check_output("systemctl daemon-reload")
+    yield
+    host.check_output(f"rm -r {folder} && systemctl daemon-reload")
+
+
 @pytest.fixture
 def heat(target: Target, host: Host) -> Iterator[None]:
     """Signals go to a server on the host for a while; afterwards the host is what it was."""

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import pytest
 from testinfra.host import Host
 
-from tests.host.certs import FOLDER, current_pair, own_authority, put, restored, serials, wait_for
 from tests.host.targets import METADATA, Target
-from tests.support.certificates import Pair
+from tests.support.certificates import CERTIFICATES, Pair, current_pair, own_authority, put, restored, serials, wait_for
 from tests.support.oci import ImageRef, OciClient
 from tests.support.upstream import Upstream
 
 # Files that must be the same afterwards.
-LASTING = f"{FOLDER}/* {FOLDER}/.generated /var/lib/registry/http-secret /etc/docker-registry/environment"
+LASTING = f"{CERTIFICATES}/* {CERTIFICATES}/.generated /var/lib/registry/http-secret /etc/docker-registry/environment"
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from selenium.webdriver.common.by import By
 from testinfra.host import Host
 
 from registry_stack.commands.client_config import CLIENTS, client_configuration
-from registry_stack.polling import wait_until
 from tests.host.browser import NO_JAVASCRIPT, Browser, complaints, emulate
 from tests.host.targets import Target
-from tests.host.waiting import deadline, wait_until_working
+from tests.host.waiting import wait_until_working
+from tests.support.deadlines import deadline, wait_until
 from tests.support.oci import OciClient
 from tests.support.upstream import Upstream
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.cache import warm
+from tests.integration.host import EDGE, PROXY, REDIS, Host, MakeHost
 from tests.integration.session import Run
-from tests.integration.simulated_host import EDGE, PROXY, REDIS, Host, MakeHost
 from tests.support.oci import Blob, ImageRef
 from tests.support.upstream import Upstream
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from requests import Response
 
-from registry_stack.polling import wait_until
 from tests.integration.cache import warm
 from tests.integration.client import digest
+from tests.integration.host import EDGE, PROXY, REDIS, Host, MakeHost
 from tests.integration.session import Run
-from tests.integration.simulated_host import EDGE, PROXY, REDIS, Host, MakeHost
+from tests.support.deadlines import wait_until
 from tests.support.oci import ACCEPT, ImageRef
 from tests.support.outages import Outage, gone, hanging, refusing
 from tests.support.upstream import Upstream, now
@@ -50,10 +50,8 @@ def cached(host: Host, upstream: Upstream, name: str) -> ImageRef:
 @pytest.fixture
 def fresh_for_long(host: Host) -> Iterator[None]:
     """Longer than a herd takes here."""
-    with host.changed(tag_ttl_seconds=60):
-        host.restart(EDGE)
+    with host.restarted_with(EDGE, tag_ttl_seconds=60):
         yield
-    host.restart(EDGE)
 
 
 @pytest.mark.usefixtures("fresh_for_long")
@@ -74,7 +72,7 @@ def test_equal_accepts_share_an_answer(host: Host, upstream: Upstream) -> None:
 
 
 @pytest.mark.usefixtures("fresh_for_long")
-def test_who_takes_less_has_an_answer_of_its_own(host: Host, upstream: Upstream) -> None:
+def test_accept_subsets_are_cached_separately(host: Host, upstream: Upstream) -> None:
     image, kinds = cached(host, upstream, "less"), ACCEPT.split(", ")
     assert len(kinds) == 4
     for left_out in kinds:
@@ -232,7 +230,7 @@ def test_flood_of_hits_does_not_flood_the_log(host: Host, upstream: Upstream) ->
     """Beyond a burst of 1000 and 100 a second they are only counted; what is no hit is always a line."""
     image, asked = cached(host, upstream, "flood"), 5000
     # One client that does nothing else: on a busy machine many threads of ours are no flood.
-    url = f"https://{EDGE}:8443/v2/{image.repo}/manifests/1#[1-{asked}]"
+    url = f"https://{host.address(EDGE)}:8443/v2/{image.repo}/manifests/1#[1-{asked}]"
     before, started = hits(host), time.monotonic()
     done = host.exec("curl", "-skf", "-o", "/dev/null", "-H", f"Accept: {ACCEPT}", url)
     seconds = time.monotonic() - started

@@ -5,13 +5,18 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 
+import pytest
+
 from registry_stack.docker.exec import Result
-from registry_stack.polling import wait_until
 from tests.integration.client import PushClient, digest
-from tests.integration.simulated_host import REDIS, Host
+from tests.integration.host import REDIS, REGISTRY, Host
 from tests.integration.swift import Swift
 from tests.integration.test_swift import CONTAINER, object_of
+from tests.support.deadlines import wait_until
 from tests.support.oci import Layer
+
+# One Swift for all of them.
+pytestmark = pytest.mark.xdist_group("swift")
 
 FLAG = "/run/registry/gc/read-only"
 
@@ -165,7 +170,7 @@ def upload(registry: PushClient, body: SlowBody) -> None:
 
 def in_flight(host: Host) -> str:
     """The push registry's own count of requests that are not over."""
-    metrics = host.exec("curl", "-sf", "http://docker-registry:5001/metrics").out
+    metrics = host.exec("curl", "-sf", f"http://{host.address(REGISTRY)}:5001/metrics").out
     return "\n".join(
         line
         for line in metrics.splitlines()

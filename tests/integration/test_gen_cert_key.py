@@ -3,7 +3,7 @@
 import pytest
 
 from registry_stack.docker.exec import Result
-from tests.integration.simulated_host import CERTIFICATES, Host, MakeHost
+from tests.integration.host import CERTIFICATES, Host, MakeHost
 
 KEPT = "/var/lib/registry/certs"
 FILES = ("ca.crt", "ca.key", "server.crt", "server.key")

@@ -6,8 +6,8 @@ from registry_stack.docker.machine import Machine, MachineSpec
 from registry_stack.images.base import base_image
 from registry_stack.targets.local.target import render
 from registry_stack.userdata.render import host_files
+from tests.integration.host import resolved_values
 from tests.integration.session import Run
-from tests.integration.simulated_host import resolved_values
 
 INSTALL = "/opt/registry/install-prerequisites"
 NEEDED = ("dockerd --version", "docker --version", "iptables --version", "openssl version", "curl --version", "ip -V")

@@ -8,8 +8,8 @@ import pytest
 import requests
 
 from tests.integration.client import digest
+from tests.integration.host import EDGE, PROXY, REDIS, Host, MakeHost
 from tests.integration.session import Run
-from tests.integration.simulated_host import EDGE, PROXY, REDIS, Host, MakeHost
 from tests.support.oci import ACCEPT, ImageRef, OciClient
 from tests.support.upstream import PASSWORD, USERNAME, Upstream
 
@@ -111,7 +111,7 @@ def test_stores_databases_and_credentials_are_apart(host: Host, images: tuple[Im
         found = host.exec("find", f"/var/lib/registry/{folder}", "-path", f"*{image.layers[0].digest[7:]}/data").out
         assert found.count("\n") == 1
     for service in (PROXY, f"{PROXY}@{TWO}"):
-        assert PASSWORD not in str(host.container(service).attrs["Config"]["Env"])
+        assert PASSWORD not in str(host.inspect(service)["Config"]["Env"])
 
 
 def test_catalogs_are_apart(host: Host, second: Upstream, images: tuple[ImageRef, ImageRef]) -> None:
@@ -121,16 +121,14 @@ def test_catalogs_are_apart(host: Host, second: Upstream, images: tuple[ImageRef
     assert "only/second" not in host.mirror.catalog()
 
 
-def test_docker_hub_beside_a_registry_that_is_asked_first(make_host: MakeHost, this_run: Run) -> None:
-    """`docker.io` is Docker Hub then, which is not to be had here, and nothing that only ends in it."""
-    host = make_host("hub", upstream_url="http://upstream.test:5000", upstreams="hub=https://registry-1.docker.io")
-    host.start(REDIS, EDGE, PROXY)
-    upstream = Upstream.start(this_run.client, host.network.name, this_run.labels)
-    upstream.push(REPO, "1", [b"of the first" * 1000])
-    assert ask(host.mirror, "manifests/1").status_code == 200
-    for way in ({"params": {"ns": "docker.io"}}, {"prefix": "docker.io/"}):
-        assert ask(host.mirror, "manifests/1", **way).status_code in (502, 503), way
-    assert ask(host.mirror, "manifests/1", params={"ns": "notdocker.io"}).status_code == 404
+@pytest.mark.usefixtures("images")
+def test_docker_hub_as_a_further_upstream(host: Host) -> None:
+    """`docker.io` then selects Docker Hub, which cannot be reached from here, and no name that only ends in it does."""
+    with host.restarted_with(EDGE, upstreams="hub=https://registry-1.docker.io", upstream_credentials=""):
+        assert ask(host.mirror, "manifests/1").status_code == 200
+        for way in ({"params": {"ns": "docker.io"}}, {"prefix": "docker.io/"}):
+            assert ask(host.mirror, "manifests/1", **way).status_code in (502, 503), way
+        assert ask(host.mirror, "manifests/1", params={"ns": "notdocker.io"}).status_code == 404
 
 
 def test_certificate_names_each(host: Host) -> None:

@@ -11,11 +11,11 @@ import pytest
 
 from registry_stack.lab import settings
 from registry_stack.machines.client import image_digest, login
-from registry_stack.polling import wait_until
 from tests.stack.openstack import openstack
 from tests.stack.stack_under_test import StackUnderTest
 from tests.support.certificates import presented
 from tests.support.commands import run
+from tests.support.deadlines import wait_until
 from tests.support.oci import ImageRef, OciClient
 
 OPEN = {22, 443, 5000}
@@ -31,7 +31,7 @@ def image(deployed: StackUnderTest) -> ImageRef:
     return deployed.upstream.push("library/scenario", "1", [100_000, 4_000_000])
 
 
-def test_interrupted_deploy_is_gone_on_with(deployed: StackUnderTest) -> None:
+def test_interrupted_deploy_is_resumed(deployed: StackUnderTest) -> None:
     """Ctrl-C leaves a stack that the next deploy waits for: nothing is made twice."""
     assert deployed.interrupted is not None
     assert deployed.resumed is not None
@@ -52,7 +52,7 @@ def test_complete_means_that_pull_and_push_work(deployed: StackUnderTest, image:
     deployed.registry(("docker", "wrong")).expect(401, "GET", "/v2/")
 
 
-def test_again_changes_nothing(deployed: StackUnderTest) -> None:
+def test_second_deploy_changes_nothing(deployed: StackUnderTest) -> None:
     server = deployed.server
     done = deployed.deploy()
     assert done.code == 0, done.err
@@ -61,7 +61,7 @@ def test_again_changes_nothing(deployed: StackUnderTest) -> None:
     assert deployed.server == server
 
 
-def test_status_tells_where_it_is(deployed: StackUnderTest) -> None:
+def test_status_shows_the_endpoints(deployed: StackUnderTest) -> None:
     done = run("status", "--name", deployed.name, "--json")
     assert done.code == 0, done.err
     known = json.loads(done.out)
@@ -160,6 +160,7 @@ def answers(client: OciClient) -> str | None:
     return None if status == 200 else f"HTTP {status}"
 
 
+@pytest.mark.long
 def test_rebooted_by_nova_it_comes_back(deployed: StackUnderTest, image: ImageRef) -> None:
     """As after a power failure, with the upstream away: what was cached and what was pushed is there."""
     pushed = deployed.registry().push("created/rebooted", "1", [10_000])

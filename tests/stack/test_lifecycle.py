@@ -96,12 +96,3 @@ def test_swifts_s3_api_as_storage(in_s3: StackUnderTest) -> None:
     assert in_s3.registry().pull("lifecycle/s3", "1").digest == image.digest
     names = " ".join(in_s3.objects(f"{in_s3.name}-bucket"))
     assert all(layer.digest.removeprefix("sha256:") in names for layer in image.layers)
-
-
-def test_destroy_leaves_the_images_unless_purged(in_s3: StackUnderTest) -> None:
-    before = in_s3.objects()
-    assert before
-    done = in_s3.destroy()
-    assert done.code == 0, done.err
-    assert in_s3.stack.get() is None
-    assert in_s3.objects() == before
