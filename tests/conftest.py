@@ -1,8 +1,13 @@
 """What all suites share: the options that choose a host under test, and deadlines that fit this machine."""
 
+from typing import Any
+
 import pytest
 
 from tests.support import deadlines
+
+# Files of tests/integration that need a Swift, which takes a while to start.
+_WITH_SWIFT = ("test_push.py", "test_garbage.py", "test_swift.py", "test_s3_preflight.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,9 +39,14 @@ def pytest_report_header() -> str:
     return f"deadlines: {deadlines.factor():g} times those of the reference machine"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of a file share their hosts, so they run in one worker; some files share them with other files."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """As `--dist loadfile`: the tests of a file share their hosts. The files that need a Swift share that as well."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            path = str(super()._split_scope(nodeid))
+            return "swift" if path.rpartition("/")[2] in _WITH_SWIFT else path
+
+    return Scheduling(config, log)

@@ -51,7 +51,7 @@ def attempts(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Done]]
     names = {
         case: f"{PREFIX}-{case}"
         for case in ON_THE_HOST
-        if f"{test_reason_of_the_host_comes_back.__name__}[{case}]" in chosen
+        if f"{test_host_failure_reason_is_reported.__name__}[{case}]" in chosen
     }
     # Two commands must not install the same packages at a time.
     engine()
@@ -68,7 +68,7 @@ def attempts(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Done]]
 @pytest.mark.parametrize(
     "case", [pytest.param(case, marks=[pytest.mark.long] if case in PATIENT else []) for case in ON_THE_HOST]
 )
-def test_reason_of_the_host_comes_back(attempts: dict[str, Future[Done]], case: str) -> None:
+def test_host_failure_reason_is_reported(attempts: dict[str, Future[Done]], case: str) -> None:
     done = attempts[case].result()
     assert done.error.startswith(ON_THE_HOST[case][1]), done.err
     assert done.code == 1

@@ -43,7 +43,7 @@ def test_chain_and_every_name(target: Target, port: int) -> None:
         presented(target.authority(port), trusting, "elsewhere.example")
 
 
-def test_others_do_not_trust_it(target: Target) -> None:
+def test_certificate_is_not_publicly_trusted(target: Target) -> None:
     with pytest.raises(requests.exceptions.SSLError, match="unable to get local issuer"):
         requests.get(f"https://{target.authority(443)}/v2/", timeout=10)
 
@@ -70,7 +70,7 @@ def test_current_tls_and_http2(target: Target, port: int, version: ssl.TLSVersio
         assert connection.selected_alpn_protocol() == "h2"
 
 
-def test_own_pair_is_taken_up_by_itself(target: Target, host: Host) -> None:
+def test_own_pair_is_loaded_automatically(target: Target, host: Host) -> None:
     pair = own_authority(host).issue([target.reached_as])
     since = journal(host)
     with restored(target):
@@ -83,7 +83,7 @@ def test_own_pair_is_taken_up_by_itself(target: Target, host: Host) -> None:
         assert since.lines("registry-certs", REFUSED) == []
 
 
-def test_own_pair_is_taken_up_by_the_documented_restart(target: Target, host: Host) -> None:
+def test_own_pair_is_loaded_by_a_restart(target: Target, host: Host) -> None:
     pair = own_authority(host).issue([target.reached_as])
     with restored(target) as before:
         host.check_output("systemctl stop registry-certs.path")
@@ -124,7 +124,7 @@ def test_folder_without_a_pair_is_refused(target: Target, host: Host) -> None:
         assert serials(target) == {before.serial}
 
 
-def test_what_is_checked_is_served(target: Target, host: Host) -> None:
+def test_served_pair_is_the_validated_pair(target: Target, host: Host) -> None:
     """And not what is put there during the check, here by the program that checks."""
     pair, program = own_authority(host).issue([target.reached_as]), "/usr/local/bin/openssl"
     with restored(target):

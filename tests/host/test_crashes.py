@@ -101,7 +101,7 @@ def test_crash_after_a_long_run_is_not_backed_off_from(host: Host) -> None:
     assert host.check_output(f"cut -d ' ' -f 2 {record}") == "0"
 
 
-def test_crashes_are_logged_in_the_journal(host: Host) -> None:
+def test_crashes_are_logged(host: Host) -> None:
     """The tests above killed each once."""
     for unit in UNITS:
         assert "status=137" in host.check_output("journalctl --no-pager -o cat -u %s", unit)

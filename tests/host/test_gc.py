@@ -111,7 +111,7 @@ def test_never_during_a_push(host: Host, registry: OciClient) -> None:
     assert "garbage collected" in since.lines("registry-gc")
 
 
-def test_a_killed_collection_does_not_leave_the_registry_read_only(host: Host, registry: OciClient) -> None:
+def test_killed_collection_ends_read_only_mode(host: Host, registry: OciClient) -> None:
     with ThreadPoolExecutor(1) as background:
         collecting = background.submit(host.run, "systemctl start registry-gc")
         wait_for_file(host, READ_ONLY_FILE, 10)

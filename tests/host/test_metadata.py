@@ -55,7 +55,7 @@ def test_containers_cannot_reach_it(host: Host, network: str) -> None:
 
 @pytest.mark.usefixtures("metadata")
 @pytest.mark.parametrize("rules", ["kept", "rebuilt"])
-def test_a_restarted_docker_keeps_it_closed(host: Host, target: Target, rules: str) -> None:
+def test_docker_restart_keeps_metadata_closed(host: Host, target: Target, rules: str) -> None:
     """Also when its chain was rebuilt meanwhile, by a firewall for one, and has no rule of ours any more."""
     if rules == "rebuilt":
         host.check_output("iptables --wait --flush DOCKER-USER && iptables --wait --append DOCKER-USER -j RETURN")

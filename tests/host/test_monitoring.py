@@ -78,7 +78,7 @@ def test_every_expression_finds_its_metrics(prometheus: Prometheus) -> None:
     assert empty == []
 
 
-def test_a_mistyped_name_is_seen(prometheus: Prometheus) -> None:
+def test_mistyped_metric_name_finds_no_samples(prometheus: Prometheus) -> None:
     for name, expression in alerts().items():
         mistyped = _METRIC.sub(r"\1x", unconditional(expression), count=1)
         assert mistyped != unconditional(expression)

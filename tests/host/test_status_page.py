@@ -172,7 +172,7 @@ def test_read_only_and_v2_untouched(mirror: OciClient) -> None:
     assert mirror.request("GET", "/v2/").headers["Docker-Distribution-Api-Version"] == "registry/2.0"
 
 
-def test_can_be_turned_off(host: Host, target: Target) -> None:
+def test_status_page_can_be_disabled(host: Host, target: Target) -> None:
     """With what the template writes for `status_page: false`."""
     environment = host.check_output(f"cat {ENVIRONMENT}") + "\n"
     assert "STATUS_PAGE='true'" in environment

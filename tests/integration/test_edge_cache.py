@@ -12,7 +12,7 @@ from tests.integration.cache import warm
 from tests.integration.client import digest
 from tests.integration.host import EDGE, PROXY, REDIS, Host, MakeHost
 from tests.integration.session import Run
-from tests.support.deadlines import wait_until
+from tests.support.deadlines import scaled, wait_until
 from tests.support.oci import ACCEPT, ImageRef
 from tests.support.outages import Outage, gone, hanging, refusing
 from tests.support.upstream import Upstream, now
@@ -55,7 +55,7 @@ def fresh_for_long(host: Host) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("fresh_for_long")
-def test_fresh_tag_is_not_looked_up_again(host: Host, upstream: Upstream) -> None:
+def test_fresh_tag_is_served_without_revalidation(host: Host, upstream: Upstream) -> None:
     image, since = cached(host, upstream, "fresh"), now()
     for method in ("GET", "HEAD", "GET"):
         answer = tag(host, image, method)
@@ -80,7 +80,7 @@ def test_accept_subsets_are_cached_separately(host: Host, upstream: Upstream) ->
         assert tag(host, image, accept=accept).headers["X-Cache"] == "MISS", left_out
 
 
-def test_moved_tag_is_seen_within_twice_its_freshness(host: Host, upstream: Upstream) -> None:
+def test_moved_tag_is_seen_within_twice_its_ttl(host: Host, upstream: Upstream) -> None:
     first = cached(host, upstream, "moved")
     moved = time.monotonic()
     second = upstream.push(first.repo, "1", [2000])
@@ -89,10 +89,10 @@ def test_moved_tag_is_seen_within_twice_its_freshness(host: Host, upstream: Upst
         return None if tag(host, first).headers["Docker-Content-Digest"] == second.digest else "the old one"
 
     wait_until(probe, 2 * FRESH_S + 1, "the tag to move")
-    assert time.monotonic() - moved < 2 * FRESH_S + 1
+    assert time.monotonic() - moved < scaled(2 * FRESH_S + 1)
 
 
-def test_first_pull_after_long_sees_the_moved_tag(host: Host, upstream: Upstream) -> None:
+def test_expired_tag_is_revalidated_on_first_pull(host: Host, upstream: Upstream) -> None:
     """Not whoever comes second: a tag that nobody asked for is not served as it was days ago."""
     first = cached(host, upstream, "forgotten")
     time.sleep(2 * FRESH_S + 1)
@@ -113,7 +113,7 @@ def test_stale_up_to_the_limit(host: Host, upstream: Upstream, outage: Outage) -
             answer = tag(host, image)
             assert (answer.status_code, answer.headers["X-Cache"]) == (200, "STALE")
             assert answer.headers["Docker-Content-Digest"] == image.digest
-        assert time.monotonic() - before < AT_ONCE_S
+        assert time.monotonic() - before < scaled(AT_ONCE_S)
         host.mirror.pull(image.repo, image.digest)
         time.sleep(max(0, started + FRESH_S + LIMIT_S + 1 - time.monotonic()))
         assert tag(host, image).status_code in (429, 503)
@@ -125,7 +125,7 @@ def test_cold_while_the_upstream_hangs(host: Host, upstream: Upstream) -> None:
         started = time.monotonic()
         codes = list(pool.map(lambda _n: unknown(host), range(20)))
         assert set(codes) == {503}
-        assert time.monotonic() - started < 60
+        assert time.monotonic() - started < scaled(60)
     wait_until(lambda: None if unknown(host) == 404 else "not yet", 20, "the upstream to be back")
 
 
@@ -133,7 +133,7 @@ def unknown(host: Host) -> int:
     return host.mirror.request("GET", "/v2/library/none/manifests/1").status_code
 
 
-def test_unknown_is_known_within_seconds(host: Host, upstream: Upstream) -> None:
+def test_new_image_is_found_within_seconds(host: Host, upstream: Upstream) -> None:
     image = ImageRef("library/later", "1", "", cached(host, upstream, "filler").config, (), b"")
     assert tag(host, image).status_code == 404
     later = upstream.push("library/later", "1", [1000])

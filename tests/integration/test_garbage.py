@@ -5,8 +5,6 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 
-import pytest
-
 from registry_stack.docker.exec import Result
 from tests.integration.client import PushClient, digest
 from tests.integration.host import REDIS, REGISTRY, Host
@@ -14,9 +12,6 @@ from tests.integration.swift import Swift
 from tests.integration.test_swift import CONTAINER, object_of
 from tests.support.deadlines import wait_until
 from tests.support.oci import Layer
-
-# One Swift for all of them.
-pytestmark = pytest.mark.xdist_group("swift")
 
 FLAG = "/run/registry/gc/read-only"
 
@@ -54,7 +49,7 @@ def test_collected_blobs_leave_swift(swift_host: Host, swift: Swift) -> None:
     assert swift.head(CONTAINER, object_of(image.layers[0])).status_code == 404
 
 
-def test_record_of_writes_does_not_grow_for_ever(filesystem_host: Host) -> None:
+def test_collection_truncates_the_write_record(filesystem_host: Host) -> None:
     record = ("stat", "--format", "%s", "/run/registry/writes/last")
     filesystem_host.registry.push("garbage/recorded", "1", [1000])
     assert int(filesystem_host.exec(*record).out) > 0
@@ -81,7 +76,7 @@ def test_collects_without_redis(filesystem_host: Host) -> None:
     assert "warning: redis is away: its cache is empty when it comes back" in result.err
 
 
-def test_a_collection_that_fails_leaves_no_promises(filesystem_host: Host) -> None:
+def test_failed_collection_clears_the_descriptor_cache(filesystem_host: Host) -> None:
     """Some blobs may be gone by then."""
     filesystem_host.exec_in(REDIS, "redis-cli", "-n", "0", "SET", "of-the-registry", "1")
     with filesystem_host.changed(registry_image="registry-stack/none:1"):
@@ -93,7 +88,7 @@ def test_a_collection_that_fails_leaves_no_promises(filesystem_host: Host) -> No
     filesystem_host.registry.push("garbage/after-failure", "1", [1000])
 
 
-def test_what_is_refused_is_no_push(filesystem_host: Host) -> None:
+def test_refused_requests_do_not_delay_collection(filesystem_host: Host) -> None:
     """Or whoever knocks at the door would keep garbage from being collected."""
     record = ("stat", "--format", "%s", "/run/registry/writes/last")
     registry = filesystem_host.registry

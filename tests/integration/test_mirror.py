@@ -123,7 +123,7 @@ def test_catalog_and_tags(client: OciClient, warm_image: ImageRef) -> None:
     assert "1.0" in client.tags(warm_image.repo)
 
 
-def test_what_does_not_exist(client: OciClient, warm_image: ImageRef) -> None:
+def test_missing_content_is_not_found(client: OciClient, warm_image: ImageRef) -> None:
     missing = digest(b"none")
     for path in ("library/none/manifests/1", f"{warm_image.repo}/manifests/none", f"{warm_image.repo}/blobs/{missing}"):
         for method in ("GET", "HEAD"):

@@ -28,7 +28,7 @@ def server(request: pytest.FixtureRequest, this_run: Run) -> Machine:
 
 
 @pytest.mark.timeout(600)
-def test_everything_is_there_afterwards(server: Machine) -> None:
+def test_prerequisites_are_installed(server: Machine) -> None:
     assert server.exec(["sh", "-c", NEEDED[1]], check=False).code != 0, "Docker is there already"
     server.exec([INSTALL])
     for command in NEEDED:

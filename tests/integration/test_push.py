@@ -11,9 +11,6 @@ from tests.integration.client import PushClient, digest
 from tests.integration.host import REDIS, REGISTRY, Host
 from tests.support.oci import CONFIG, LAYER, Blob, ImageRef, Layer
 
-# One Swift for all of them.
-pytestmark = pytest.mark.xdist_group("swift")
-
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"

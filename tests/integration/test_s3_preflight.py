@@ -7,9 +7,6 @@ import pytest
 from registry_stack.targets.cloud.s3 import s3_objection
 from tests.integration.swift import Swift
 
-# One Swift for all of them.
-pytestmark = pytest.mark.xdist_group("swift")
-
 BUCKET = "asked-beforehand"
 
 

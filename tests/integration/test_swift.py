@@ -15,9 +15,6 @@ from tests.integration.host import EDGE, REGISTRY, REGISTRY_PORT, Host
 from tests.integration.swift import Swift
 from tests.support.oci import Blob, Layer
 
-# One Swift for all of them.
-pytestmark = pytest.mark.xdist_group("swift")
-
 CONTAINER = "docker_registry"
 BLOBS = "files/docker/registry/v2/blobs/sha256"
 GIGABYTE = 1 << 30

@@ -50,7 +50,7 @@ def test_other_names_do_not_match(filesystem_host: Host, port: int, name: str) -
 
 
 @PORTS
-def test_trusted_by_nobody_without_the_ca(filesystem_host: Host, port: int) -> None:
+def test_certificate_is_not_trusted_without_the_ca(filesystem_host: Host, port: int) -> None:
     with pytest.raises(ssl.SSLCertVerificationError, match="unable to get local issuer"):
         handshake(filesystem_host, port, ssl.create_default_context())
 

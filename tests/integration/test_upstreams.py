@@ -73,13 +73,13 @@ def test_each_way_leads_to_the_second(host: Host, images: tuple[ImageRef, ImageR
         assert digest(layer.content) == image.layers[0].digest
 
 
-def test_without_a_word_it_is_the_first(host: Host, images: tuple[ImageRef, ImageRef]) -> None:
+def test_default_upstream_is_the_first(host: Host, images: tuple[ImageRef, ImageRef]) -> None:
     assert host.mirror.pull(REPO, "1").digest == images[0].digest
     assert ask(host.mirror, "manifests/1", prefix="docker.io/").content == images[0].manifest
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_nothing_of_one_under_the_name_of_another(host: Host, images: tuple[ImageRef, ImageRef], way: str) -> None:
+def test_content_is_not_served_under_another_upstream(host: Host, images: tuple[ImageRef, ImageRef], way: str) -> None:
     """Not by its digest either, and not when it is in the cache."""
     mine, other = images[1], images[0]
     host.mirror.pull(REPO, other.digest)
@@ -99,7 +99,9 @@ def test_unknown_ns_is_refused(host: Host, images: tuple[ImageRef, ImageRef]) ->
         assert answer.json()["errors"][0]["code"] == "NAME_UNKNOWN"
 
 
-def test_stores_databases_and_credentials_are_apart(host: Host, images: tuple[ImageRef, ImageRef]) -> None:
+def test_each_upstream_has_its_own_store_database_and_credentials(
+    host: Host, images: tuple[ImageRef, ImageRef]
+) -> None:
     host.mirror.pull(REPO, "1")
     ask(host.mirror, f"blobs/{images[1].layers[0].digest}", **WAYS["ns"])
     first, second = images
@@ -114,7 +116,7 @@ def test_stores_databases_and_credentials_are_apart(host: Host, images: tuple[Im
         assert PASSWORD not in str(host.inspect(service)["Config"]["Env"])
 
 
-def test_catalogs_are_apart(host: Host, second: Upstream, images: tuple[ImageRef, ImageRef]) -> None:
+def test_each_upstream_has_its_own_catalog(host: Host, second: Upstream, images: tuple[ImageRef, ImageRef]) -> None:
     second.push("only/second", "1", [1000])
     path = "/v2/only/second/manifests/1"
     host.mirror.expect(200, "GET", path, headers={"Accept": ACCEPT}, params={"ns": "second.test:5000"})

@@ -15,7 +15,7 @@ from tests.stack.openstack import openstack
 from tests.stack.stack_under_test import StackUnderTest
 from tests.support.certificates import presented
 from tests.support.commands import run
-from tests.support.deadlines import wait_until
+from tests.support.deadlines import scaled, wait_until
 from tests.support.oci import ImageRef, OciClient
 
 OPEN = {22, 443, 5000}
@@ -45,7 +45,7 @@ def test_interrupted_deploy_is_resumed(deployed: StackUnderTest) -> None:
     assert found.stack_status == "CREATE_COMPLETE"
 
 
-def test_complete_means_that_pull_and_push_work(deployed: StackUnderTest, image: ImageRef) -> None:
+def test_created_stack_serves_pull_and_push(deployed: StackUnderTest, image: ImageRef) -> None:
     assert deployed.mirror().pull("library/scenario", "1").digest == image.digest
     pushed = deployed.registry().push("created/first", "1", [10_000])
     assert deployed.registry().pull("created/first", "1").digest == pushed.digest
@@ -57,7 +57,7 @@ def test_second_deploy_changes_nothing(deployed: StackUnderTest) -> None:
     done = deployed.deploy()
     assert done.code == 0, done.err
     assert f"stack {deployed.name} is there, with these parameters" in done.err
-    assert done.seconds < 60
+    assert done.seconds < scaled(60)
     assert deployed.server == server
 
 
@@ -161,7 +161,7 @@ def answers(client: OciClient) -> str | None:
 
 
 @pytest.mark.long
-def test_rebooted_by_nova_it_comes_back(deployed: StackUnderTest, image: ImageRef) -> None:
+def test_hard_reboot_keeps_images(deployed: StackUnderTest, image: ImageRef) -> None:
     """As after a power failure, with the upstream away: what was cached and what was pushed is there."""
     pushed = deployed.registry().push("created/rebooted", "1", [10_000])
     deployed.mirror().pull("library/scenario", "1")

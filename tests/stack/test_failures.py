@@ -55,7 +55,7 @@ def attempt(world: StackUnderTest, case: str) -> str:
 
 
 @pytest.mark.parametrize("case", ON_THE_HOST)
-def test_reason_of_the_host_fails_the_stack(world: StackUnderTest, case: str) -> None:
+def test_host_failure_reason_fails_the_stack(world: StackUnderTest, case: str) -> None:
     """One after the other: two servers that boot at the same time on two emulating processors take twice as long."""
     reason = attempt(world, case)
     assert reason.startswith("CREATE_FAILED: ready: "), reason
