@@ -41,11 +41,16 @@ class LabStatus:
         return json.dumps(document, indent=2)
 
 
-def up(report: ProgressCallback = no_progress, cpu_shares: int | None = None, volumes: bool = False) -> Path:
+def up(
+    report: ProgressCallback = no_progress,
+    cpu_shares: int | None = None,
+    volumes: bool = False,
+    patience: float = 1,
+) -> Path:
     """Bring the lab up unless it is, and return the folder with its credentials once it is ready.
 
     `volumes` adds Cinder, to one that runs without it as well. A lab that has stopped is no more: it is removed, and a
-    fresh one booted.
+    fresh one booted. `patience` multiplies every deadline, for a machine that is slow.
     """
     client = engine(report)
     found = Machine.find(client, settings.NAME)
@@ -53,12 +58,12 @@ def up(report: ProgressCallback = no_progress, cpu_shares: int | None = None, vo
         report("the lab has stopped: removing what is left of it")
         found.remove()
         found = None
-    machine = found or _boot(client, report, cpu_shares, volumes)
+    machine = found or _boot(client, report, cpu_shares, volumes, patience)
     try:
         parameters = image_registry.ensure(client, report)
-        waited = wait_until_ready(machine, DEADLINE_S, report)
+        waited = wait_until_ready(machine, DEADLINE_S * patience, report)
         if volumes:
-            waited += _add_volumes(machine, report)
+            waited += _add_volumes(machine, report, patience)
     except RegistryStackError as error:
         error.add_note(f"what is there of it stays: look with `docker exec -it {settings.NAME} bash`, then `lab down`")
         raise
@@ -66,9 +71,11 @@ def up(report: ProgressCallback = no_progress, cpu_shares: int | None = None, vo
     return credentials.write(machine, parameters)
 
 
-def _boot(client: docker.DockerClient, report: ProgressCallback, cpu_shares: int | None, volumes: bool) -> Machine:
+def _boot(
+    client: docker.DockerClient, report: ProgressCallback, cpu_shares: int | None, volumes: bool, patience: float
+) -> Machine:
     """Boot a fresh lab, after building its image if need be."""
-    image = lab_image(client, report)
+    image = lab_image(client, report, patience)
     requirements.check_memory(client, settings.MEMORY_MIB + (settings.VOLUMES_MIB if volumes else 0))
     requirements.check_disk(client, settings.DISK_GIB, "to run the lab")
     container.ensure_network(client)
@@ -76,11 +83,11 @@ def _boot(client: docker.DockerClient, report: ProgressCallback, cpu_shares: int
     return container.boot(client, image, report, cpu_shares)
 
 
-def _add_volumes(machine: Machine, report: ProgressCallback) -> float:
+def _add_volumes(machine: Machine, report: ProgressCallback, patience: float) -> float:
     """Start Ceph and Cinder; return the seconds waited until a volume could be made."""
     report("starting Ceph and Cinder")
-    machine.exec(["/usr/share/lab/volumes"], timeout=_VOLUMES_S)
-    return wait_until_ready(machine, DEADLINE_S, report)
+    machine.exec(["/usr/share/lab/volumes"], timeout=_VOLUMES_S * patience)
+    return wait_until_ready(machine, DEADLINE_S * patience, report)
 
 
 def down() -> list[str]:

@@ -21,7 +21,7 @@ from registry_stack.targets.local import target as local
 from registry_stack.targets.local.options import LocalOptions
 from registry_stack.template.environment import read_environment
 from tests.host.backend import testinfra_host
-from tests.support.deadlines import wait_until
+from tests.support.deadlines import scaled, wait_until
 from tests.support.oci import Auth, OciClient
 from tests.support.upstream import PASSWORD, USERNAME, Upstream, ensure_network
 
@@ -40,6 +40,7 @@ PARAMETERS = {
     "require_upstream": "true",
 }
 METADATA = "169.254.169.254"
+_READY_S = 300
 
 
 def hidden_values() -> list[str]:
@@ -160,7 +161,10 @@ class LocalTarget(Target):
             self.engine, self.options.network, self.labels, name=name, auth="token"
         )
         self.upstream.push(CHECK_REPO, CHECK_TAG, [1000])
-        parameters = PARAMETERS | {"upstream_url": self.upstream.url}
+        parameters = PARAMETERS | {
+            "upstream_url": self.upstream.url,
+            "ready_timeout_seconds": str(round(scaled(_READY_S))),
+        }
         given = read_environment([], [f"{name}={value}" for name, value in parameters.items()])
         self.deployment = local.deploy(self.options, given)
         self.machine = local.find_host(self.options.name)

@@ -13,7 +13,7 @@ from registry_stack.docker.machine import Machine
 from registry_stack.lab import lab, settings
 from tests.lab import host_snapshot
 from tests.support.collection import below
-from tests.support.deadlines import scaled
+from tests.support.deadlines import factor, scaled
 
 
 @dataclass
@@ -46,7 +46,7 @@ def running(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactor
         patch.setenv("REGISTRY_STACK_STATE", str(tmp_path_factory.mktemp("state")))
         before = host_snapshot.snapshot()
         try:
-            folder = lab.up()
+            folder = lab.up(patience=factor())
             machine = Machine.find(client, settings.NAME)
             assert machine is not None
             yield RunningLab(client, machine, folder, before)

@@ -10,6 +10,7 @@ from registry_stack.lab import lab
 from registry_stack.product import TEMPLATE
 from registry_stack.targets.cloud.stack import Request, Stack
 from tests.stack.stack_under_test import DEPLOY_S, StackUnderTest, heat_of
+from tests.support.deadlines import factor
 from tests.support.oci import OciClient
 from tests.support.ssh import ssh_host
 
@@ -53,7 +54,7 @@ class VolumeWorld:
 
 @pytest.fixture(scope="module")
 def created(world: StackUnderTest) -> Iterator[VolumeWorld]:
-    lab.up(volumes=True)
+    lab.up(volumes=True, patience=factor())
     made = VolumeWorld(world)
     try:
         made.create()
