@@ -29,8 +29,8 @@ _SEED_S = 300
 _STOP_S = 90
 
 
-def lab_image(client: docker.DockerClient, report: ProgressCallback = no_progress) -> str:
-    """Return the tag of the lab's image, and build its missing stages first."""
+def lab_image(client: docker.DockerClient, report: ProgressCallback = no_progress, patience: float = 1) -> str:
+    """Return the tag of the lab's image, and build its missing stages first; `patience` multiplies the deadlines."""
     base = base_image(client, SUITE, report)
     packages = _stage(client, "lab-packages", base, report)
     services = _stage(client, "lab", packages, report)
@@ -38,7 +38,7 @@ def lab_image(client: docker.DockerClient, report: ProgressCallback = no_progres
     digest = hashlib.sha256(f"{services}\0{guest}".encode()).hexdigest()[:12]
     tag = f"{PROJECT}/lab-seeded:{digest}"
     if not present(client, tag):
-        _seed(client, services, guest, digest, report)
+        _seed(client, services, guest, digest, report, patience)
         _remove_older(client, keep={packages, services, guest, tag})
     return tag
 
@@ -50,16 +50,18 @@ def _stage(client: docker.DockerClient, name: str, base: str, report: ProgressCa
     )
 
 
-def _seed(client: docker.DockerClient, services: str, guest: str, digest: str, report: ProgressCallback) -> None:
+def _seed(
+    client: docker.DockerClient, services: str, guest: str, digest: str, report: ProgressCallback, patience: float
+) -> None:
     """Boot the unseeded lab, create what needs all services running, and commit the result as an image."""
     requirements.check_memory(client)
     container.ensure_network(client)
     machine = container.boot(client, services, report)
     try:
-        readiness.wait_until_ready(machine, _SEED_READY_S, report, zone=None)
+        readiness.wait_until_ready(machine, _SEED_READY_S * patience, report, zone=None)
         report("seeding: images, networks, flavors, DNS zone")
         _copy_guest(client, machine, guest)
-        machine.exec(["/usr/share/lab/seed", f"{_GUEST_FOLDER}/guest"], timeout=_SEED_S)
+        machine.exec(["/usr/share/lab/seed", f"{_GUEST_FOLDER}/guest"], timeout=_SEED_S * patience)
         machine.exec(["rm", "-r", f"{_GUEST_FOLDER}/guest"])
         report("stopping the lab cleanly, to commit it as an image")
         machine.container.stop(timeout=_STOP_S)

@@ -46,11 +46,16 @@ class LabStatus:
         return json.dumps(document, indent=2)
 
 
-def up(report: ProgressCallback = no_progress, cpu_shares: int | None = None, volumes: bool = False) -> Path:
+def up(
+    report: ProgressCallback = no_progress,
+    cpu_shares: int | None = None,
+    volumes: bool = False,
+    patience: float = 1,
+) -> Path:
     """Start the lab if it is not running, wait until it is ready, and return the folder with its credentials.
 
     `volumes` adds Cinder, also to a lab that runs without it. A stopped lab cannot be resumed: it is removed and a
-    fresh one is booted.
+    fresh one is booted. `patience` multiplies every deadline, for a slow machine.
     """
     client = engine(report)
     found = Machine.find(client, settings.NAME)
@@ -58,12 +63,12 @@ def up(report: ProgressCallback = no_progress, cpu_shares: int | None = None, vo
         report("the lab has stopped: removing it")
         found.remove()
         found = None
-    machine = found or _boot(client, report, cpu_shares, volumes)
+    machine = found or _boot(client, report, cpu_shares, volumes, patience)
     try:
         parameters = image_registry.ensure(client, report)
-        waited = wait_until_ready(machine, DEADLINE_S, report)
+        waited = wait_until_ready(machine, DEADLINE_S * patience, report)
         if volumes:
-            waited += _add_volumes(machine, report)
+            waited += _add_volumes(machine, report, patience)
     except RegistryStackError as error:
         error.add_note(
             f"the lab was kept: inspect it with `docker exec -it {settings.NAME} bash`, then remove it with "
@@ -74,9 +79,11 @@ def up(report: ProgressCallback = no_progress, cpu_shares: int | None = None, vo
     return credentials.write(machine, parameters)
 
 
-def _boot(client: docker.DockerClient, report: ProgressCallback, cpu_shares: int | None, volumes: bool) -> Machine:
+def _boot(
+    client: docker.DockerClient, report: ProgressCallback, cpu_shares: int | None, volumes: bool, patience: float
+) -> Machine:
     """Boot a fresh lab, and build its image first if necessary."""
-    image = lab_image(client, report)
+    image = lab_image(client, report, patience)
     requirements.check_memory(client, settings.MEMORY_MIB + (settings.VOLUMES_MIB if volumes else 0))
     requirements.check_disk(client, settings.DISK_GIB, "to run the lab")
     container.ensure_network(client)
@@ -84,11 +91,11 @@ def _boot(client: docker.DockerClient, report: ProgressCallback, cpu_shares: int
     return container.boot(client, image, report, cpu_shares)
 
 
-def _add_volumes(machine: Machine, report: ProgressCallback) -> float:
+def _add_volumes(machine: Machine, report: ProgressCallback, patience: float) -> float:
     """Start Ceph and Cinder; return the seconds waited until they were ready."""
     report("starting Ceph and Cinder")
-    machine.exec(["/usr/share/lab/volumes"], timeout=_VOLUMES_S)
-    return wait_until_ready(machine, DEADLINE_S, report)
+    machine.exec(["/usr/share/lab/volumes"], timeout=_VOLUMES_S * patience)
+    return wait_until_ready(machine, DEADLINE_S * patience, report)
 
 
 def down() -> list[str]:

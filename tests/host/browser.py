@@ -11,8 +11,8 @@ from selenium.webdriver import ChromeOptions, Remote
 from registry_stack.docker.archive import pack
 from registry_stack.docker.machine import Machine
 from registry_stack.images.project import ensure_project_image
-from registry_stack.polling import wait_until
 from tests.host.targets import Target
+from tests.support.deadlines import wait_until
 
 _PORT = 9515
 _TRUST = (

@@ -1,4 +1,5 @@
-"""One deployment for the whole suite, removed at the end whatever happens; every test leaves it as it was."""
+"""One deployment for a run, or for each of its workers, removed at its end whatever happens. Every test leaves it as it
+was."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,6 +13,8 @@ from registry_stack.docker.engine import engine
 from registry_stack.docker.machine import Machine
 from tests.host.metrics import wait_until_served
 from tests.host.targets import LocalTarget, Target, collect_deployments
+from tests.support.collection import below
+from tests.support.deadlines import scaled
 from tests.support.evidence import Evidence
 from tests.support.oci import OciClient
 from tests.support.upstream import Upstream
@@ -23,18 +26,6 @@ STATE = pytest.StashKey[Path]()
 MACHINES = pytest.StashKey[list[str]]()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("host", "the host under test")
-    group.addoption("--target", default="local", choices=["local", "lab", "cloud"], help="where the host runs")
-    group.addoption("--keep", default="", metavar="NAME", help="work on deployment NAME, made if need be, and leave it")
-    cloud = parser.getgroup("cloud", "--target cloud: the OpenStack in --os-cloud or OS_*")
-    cloud.addoption("--os-cloud", metavar="NAME", help="cloud of clouds.yaml")
-    cloud.addoption("--environment", action="append", default=[], metavar="FILE", help="parameters that fit this cloud")
-    cloud.addoption("--ssh-key", metavar="FILE", help="private half of the key pair in server_key")
-    cloud.addoption("--ssh-user", default="debian", metavar="NAME", help="who may log in with it (%(default)s)")
-    cloud.addoption("--here", metavar="ADDRESS", help="address of this machine that servers of the cloud reach")
-
-
 def pytest_configure(config: pytest.Config) -> None:
     missing = [name for name in ("--environment", "--ssh-key", "--here") if not config.getoption(name)]
     if missing and config.getoption("--target") == "cloud":
@@ -44,14 +35,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    local = config.getoption("--target") == "local"
-    for item in items:
+    local, ours = config.getoption("--target") == "local", below(__file__, items)
+    for item in ours:
         # Not the fixtures: the first one may have to build the images.
-        item.add_marker(pytest.mark.timeout(240 if local else 900, func_only=True))
+        item.add_marker(pytest.mark.timeout(scaled(240 if local else 900), func_only=True))
     if not local:
-        # What makes hosts of its own, always on the engine here, has no need to be seen again.
-        others = [item for item in items if "target" not in getattr(item, "fixturenames", ())]
-        config.hook.pytest_deselected(items=others)
+        # What boots hosts of its own does so on the engine here whatever the target is: it is left to `--target local`.
+        others = {item for item in ours if "target" not in getattr(item, "fixturenames", ())}
+        config.hook.pytest_deselected(items=list(others))
         items[:] = [item for item in items if item not in others]
 
 
@@ -59,7 +50,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Any:
     report = yield
     if report.failed:
-        item.config.stash[EVIDENCE].keep(f"{item.name}-{report.when}", partial(_collect, item.config))
+        folder = item.config.stash[EVIDENCE].keep(f"{item.name}-{report.when}", partial(_collect, item.config))
+        report.sections.append(("logs", folder))
     return report
 
 
@@ -71,12 +63,6 @@ def _collect(config: pytest.Config, folder: Path) -> None:
         collect_deployments(config.stash[STATE], folder)
     for machine in filter(None, (Machine.find(engine(), name) for name in config.stash[MACHINES])):
         machine.collect(folder / machine.name)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    summary = config.stash[EVIDENCE].summary()
-    if summary:
-        terminalreporter.write_line(summary)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,8 +4,7 @@ import json
 
 from testinfra.host import Host
 
-from registry_stack.polling import wait_until
-from tests.host.waiting import deadline
+from tests.support.deadlines import deadline, wait_until
 
 
 class Journal:

@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping
 from prometheus_client.parser import text_string_to_metric_families
 from testinfra.host import Host
 
-from registry_stack.polling import wait_until
-from tests.host.waiting import deadline
+from tests.support.deadlines import deadline, wait_until
 
 URL = "http://127.0.0.1:9180/metrics"
 # Several rounds of /opt/registry/registry-metrics, as quick as `quick_metrics` makes them: a second each.

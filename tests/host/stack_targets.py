@@ -14,8 +14,8 @@ from registry_stack.docker.engine import engine
 from registry_stack.docker.machine import remove_labelled
 from registry_stack.lab import settings
 from registry_stack.machines.client import ClientNetwork
-from registry_stack.polling import wait_until
-from registry_stack.targets.choice import Target, cloud_options
+from registry_stack.targets.choice import Target as Choice
+from registry_stack.targets.choice import cloud_options
 from registry_stack.targets.cloud import target as cloud
 from registry_stack.targets.cloud.connection import connect, heat
 from registry_stack.targets.cloud.options import CloudOptions
@@ -27,10 +27,11 @@ from tests.host.targets import (
     DOMAIN,
     PARAMETERS,
     RUN_LABEL,
-    AnyTarget,
+    Target,
     collect_logs,
     hidden_values,
 )
+from tests.support.deadlines import wait_until
 from tests.support.lab import used_lab
 from tests.support.ssh import forget_connection, ssh_host, write
 from tests.support.upstream import Upstream, ensure_network
@@ -79,7 +80,7 @@ class GivenCloud:
     def options(self, name: str, *parameters: str, **more: Any) -> CloudOptions:
         """Of a stack with the parameters that fit this cloud, then `NAME=VALUE`."""
         return cloud_options(
-            Target.cloud,
+            Choice.cloud,
             self.os_cloud,
             name,
             environments=list(self.environments),
@@ -88,7 +89,7 @@ class GivenCloud:
         )
 
 
-class StackTarget(AnyTarget):
+class StackTarget(Target):
     """A stack of its own, with an upstream of its own."""
 
     # Emulated, a boot alone takes more than a minute.
@@ -136,25 +137,20 @@ class StackTarget(AnyTarget):
 
     @property
     def fqdn(self) -> str:
-        """Its name where its clients are; there it listens on the standard ports."""
         return f"{self.name}.{self.domain}"
 
     @property
     def reached_as(self) -> str:
-        """The host in the URLs that it is reached by from here."""
         return self.deployment.address
 
     @property
     def addresses(self) -> list[str]:
-        """Its addresses, by which a client may call it."""
         return [self.deployment.address, str(self.host.check_output("hostname -I")).split()[0]]
 
     def authority(self, inside: int) -> str:
-        """Where 443 or 5000 is reached from here, as `host:port`."""
         return f"{self.reached_as}:{inside}"
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a file that only root can read; the content is on no command line."""
         write(self.host, path, content)
 
     def reboot(self) -> None:
@@ -189,7 +185,6 @@ class StackTarget(AnyTarget):
         collect_logs(self.engine, f"{RUN_LABEL}={self.name}", folder)
 
     def remove(self) -> None:
-        """Remove all of it; raises when something is left."""
         if self.kept:
             return
         try:

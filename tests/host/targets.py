@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import docker
 from testinfra.host import Host
@@ -17,11 +17,11 @@ from registry_stack.docker.engine import engine
 from registry_stack.docker.machine import Machine, remove_labelled
 from registry_stack.errors import RegistryStackError
 from registry_stack.machines.client import ClientNetwork, docker_client
-from registry_stack.polling import wait_until
 from registry_stack.targets.local import target as local
 from registry_stack.targets.local.options import LocalOptions
 from registry_stack.template.environment import read_environment
 from tests.host.backend import testinfra_host
+from tests.support.deadlines import scaled, wait_until
 from tests.support.oci import Auth, OciClient
 from tests.support.upstream import PASSWORD, USERNAME, Upstream, ensure_network
 
@@ -40,6 +40,7 @@ PARAMETERS = {
     "require_upstream": "true",
 }
 METADATA = "169.254.169.254"
+_READY_S = 300
 
 
 def hidden_values() -> list[str]:
@@ -47,8 +48,8 @@ def hidden_values() -> list[str]:
     return [value for name, value in PARAMETERS.items() if name.endswith(("password", "secret_key"))]
 
 
-class Target(Protocol):
-    """A booted host."""
+class Target(ABC):
+    """A booted host, and what differs between the places where it can be."""
 
     host: Host
     deployment: Deployment
@@ -57,75 +58,12 @@ class Target(Protocol):
     own_sockets: set[tuple[str, int]]
     # Every secret that was given to it or made for it.
     secrets: list[str]
-
     # The Docker engine here, which the host's clients run on, and what all of this run is labelled with there.
-    engine: docker.DockerClient
-    labels: dict[str, str]
-
-    @property
-    def place(self) -> ClientNetwork:
-        """Where its clients are."""
-
-    @property
-    def fqdn(self) -> str:
-        """Its name at that place; there it listens on the standard ports."""
-
-    @property
-    def addresses(self) -> list[str]:
-        """Its addresses, by which a client may call it."""
-
-    @property
-    def reached_as(self) -> str:
-        """The host in the URLs that it is reached by from here."""
-
-    def start(self) -> None:
-        """Bring it up, with all that it needs."""
-
-    def authority(self, inside: int) -> str:
-        """Where 443 or 5000 is reached from here, as `host:port`. A reboot may change it."""
-
-    def mirror(self) -> OciClient:
-        """A client of the mirror, verifying its certificate."""
-
-    def registry(self, auth: Auth = None) -> OciClient:
-        """A client of the push registry, logged in unless another login is given."""
-
-    def write(self, path: str, content: bytes) -> None:
-        """Write a file that only root can read; the content is on no command line."""
-
-    def reboot(self) -> None:
-        """Restart it; returns when it has proved again that it works."""
-
-    def wait_until_ready(self) -> None:
-        """Wait for its own proof that it works."""
-
-    def client(self, name: str) -> Machine:
-        """A fresh Docker host at that place, configured for it."""
-
-    def metadata_server(self) -> AbstractContextManager[None]:
-        """With a web server at the metadata address of the host's network."""
-
-    def collect(self, folder: Path) -> None:
-        """Keep the evidence: journal, cloud-init's logs, the containers' logs."""
-
-    def remove(self) -> None:
-        """Remove all of it; raises when something is left."""
-
-
-class AnyTarget(ABC):
-    """What is the same on every target: the clients of the host's two ports, its own proof that it works."""
-
-    host: Host
-    deployment: Deployment
     engine: docker.DockerClient
     labels: dict[str, str]
     ready_s: float = 120
     hint: str = ""
 
-    @abstractmethod
-    def authority(self, inside: int) -> str:
-        """Where 443 or 5000 is reached from here, as `host:port`."""
-
     @property
     @abstractmethod
     def place(self) -> ClientNetwork:
@@ -134,10 +72,48 @@ class AnyTarget(ABC):
     @property
     @abstractmethod
     def fqdn(self) -> str:
-        """Its name at that place; there it listens on the standard ports."""
+        """Its name for its clients, who reach it on the standard ports."""
+
+    @property
+    @abstractmethod
+    def addresses(self) -> list[str]:
+        """Its addresses, by which a client may call it."""
+
+    @property
+    @abstractmethod
+    def reached_as(self) -> str:
+        """The host in the URLs that it is reached by from here."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Bring it up, with all that it needs."""
+
+    @abstractmethod
+    def authority(self, inside: int) -> str:
+        """Where 443 or 5000 is reached from here, as `host:port`. A reboot may change it."""
+
+    @abstractmethod
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file that only root can read; the content is on no command line."""
+
+    @abstractmethod
+    def reboot(self) -> None:
+        """Restart it; returns when it has proved again that it works."""
+
+    @abstractmethod
+    def metadata_server(self) -> AbstractContextManager[None]:
+        """Run a web server at the metadata address of the host's network."""
+
+    @abstractmethod
+    def collect(self, folder: Path) -> None:
+        """Keep the evidence: journal, cloud-init's logs, the containers' logs."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """Remove all of it; raises when something is left."""
 
     def client(self, name: str) -> Machine:
-        """A fresh Docker host at that place, configured for it."""
+        """A fresh Docker host at the place of its clients, configured for it."""
         name = f"{self.labels[RUN_LABEL]}-{name}"
         old = Machine.find(self.engine, name)
         if old is not None:
@@ -165,7 +141,7 @@ class AnyTarget(ABC):
         return None if state == "active" else state or "systemd does not answer"
 
 
-class LocalTarget(AnyTarget):
+class LocalTarget(Target):
     """The host in a container on the Docker engine here, with an upstream of the project's own."""
 
     def __init__(self, state: Path, keep: str = "") -> None:
@@ -185,7 +161,10 @@ class LocalTarget(AnyTarget):
             self.engine, self.options.network, self.labels, name=name, auth="token"
         )
         self.upstream.push(CHECK_REPO, CHECK_TAG, [1000])
-        parameters = PARAMETERS | {"upstream_url": self.upstream.url}
+        parameters = PARAMETERS | {
+            "upstream_url": self.upstream.url,
+            "ready_timeout_seconds": str(round(scaled(_READY_S))),
+        }
         given = read_environment([], [f"{name}={value}" for name, value in parameters.items()])
         self.deployment = local.deploy(self.options, given)
         self.machine = local.find_host(self.options.name)
@@ -195,30 +174,24 @@ class LocalTarget(AnyTarget):
 
     @property
     def place(self) -> ClientNetwork:
-        """Where its clients are."""
         return ClientNetwork(self.options.network)
 
     @property
     def fqdn(self) -> str:
-        """Its name at that place; there it listens on the standard ports."""
         return f"{HOST_NAME}.{DOMAIN}"
 
     @property
     def addresses(self) -> list[str]:
-        """Its addresses, by which a client may call it."""
         return [self.machine.address]
 
     @property
     def reached_as(self) -> str:
-        """The host in the URLs that it is reached by from here."""
         return "localhost"
 
     def authority(self, inside: int) -> str:
-        """Where 443 or 5000 is reached from here, as `host:port`. A restart changes it."""
         return f"localhost:{self.machine.port(inside)}"
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a file that only root can read; the content is on no command line."""
         self.machine.exec(["sh", "-euc", 'umask 077; cat > "$1"', "sh", path], input=content)
 
     def reboot(self) -> None:
@@ -256,7 +229,6 @@ class LocalTarget(AnyTarget):
         collect_logs(self.engine, self._ours["label"], folder, but=self.options.name)
 
     def remove(self) -> None:
-        """Remove all of it; raises when something is left."""
         if self.kept:
             return
         remove_labelled(self.engine, self._ours["label"])

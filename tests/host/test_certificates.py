@@ -8,25 +8,27 @@ import pytest
 import requests
 from testinfra.host import Host
 
-from tests.host.certs import (
-    FOLDER,
+from tests.host.journal import journal
+from tests.host.targets import Target
+from tests.support.certificates import (
+    CERTIFICATES,
     PORTS,
+    Pair,
+    certificate_at,
     current_pair,
     own_authority,
+    presented,
     put,
     restored,
     serials,
     wait_for,
 )
-from tests.host.journal import journal
-from tests.host.targets import Target
-from tests.support.certificates import Pair, certificate_at, presented
 
 REFUSED = "refused, the previous pair stays in service"
 
 
 def sums(host: Host) -> str:
-    return str(host.check_output(f"sha256sum {FOLDER}/* {FOLDER}/.generated"))
+    return str(host.check_output(f"sha256sum {CERTIFICATES}/* {CERTIFICATES}/.generated"))
 
 
 @pytest.mark.parametrize("port", PORTS)
@@ -41,7 +43,7 @@ def test_chain_and_every_name(target: Target, port: int) -> None:
         presented(target.authority(port), trusting, "elsewhere.example")
 
 
-def test_others_do_not_trust_it(target: Target) -> None:
+def test_certificate_is_not_publicly_trusted(target: Target) -> None:
     with pytest.raises(requests.exceptions.SSLError, match="unable to get local issuer"):
         requests.get(f"https://{target.authority(443)}/v2/", timeout=10)
 
@@ -68,7 +70,7 @@ def test_current_tls_and_http2(target: Target, port: int, version: ssl.TLSVersio
         assert connection.selected_alpn_protocol() == "h2"
 
 
-def test_own_pair_is_taken_up_by_itself(target: Target, host: Host) -> None:
+def test_own_pair_is_loaded_automatically(target: Target, host: Host) -> None:
     pair = own_authority(host).issue([target.reached_as])
     since = journal(host)
     with restored(target):
@@ -81,7 +83,7 @@ def test_own_pair_is_taken_up_by_itself(target: Target, host: Host) -> None:
         assert since.lines("registry-certs", REFUSED) == []
 
 
-def test_own_pair_is_taken_up_by_the_documented_restart(target: Target, host: Host) -> None:
+def test_own_pair_is_loaded_by_a_restart(target: Target, host: Host) -> None:
     pair = own_authority(host).issue([target.reached_as])
     with restored(target) as before:
         host.check_output("systemctl stop registry-certs.path")
@@ -108,7 +110,7 @@ def test_bad_pair_is_refused(target: Target, host: Host, name: str, content: byt
 
 def test_pair_with_a_broken_chain_is_refused(target: Target, host: Host) -> None:
     """nginx would go on with what it has, and not start again with this."""
-    good = host.file(f"{FOLDER}/server.crt").content
+    good = host.file(f"{CERTIFICATES}/server.crt").content
     content = good + good[: len(good) // 2] + b"\n"
     refused(target, host, "server.crt", content, "server.crt has a broken certificate in its chain")
 
@@ -117,17 +119,17 @@ def test_folder_without_a_pair_is_refused(target: Target, host: Host) -> None:
     """Whoever looks for the last change there finds nothing to look at."""
     with restored(target) as before:
         since = journal(host)
-        host.check_output(f"rm {FOLDER}/*")
-        since.until("registry-certs", f"error: {FOLDER}: server.crt or server.key is missing: {REFUSED}")
+        host.check_output(f"rm {CERTIFICATES}/*")
+        since.until("registry-certs", f"error: {CERTIFICATES}: server.crt or server.key is missing: {REFUSED}")
         assert serials(target) == {before.serial}
 
 
-def test_what_is_checked_is_served(target: Target, host: Host) -> None:
+def test_served_pair_is_the_validated_pair(target: Target, host: Host) -> None:
     """And not what is put there during the check, here by the program that checks."""
     pair, program = own_authority(host).issue([target.reached_as]), "/usr/local/bin/openssl"
     with restored(target):
         try:
-            target.write(program, f'#!/bin/sh\necho > {FOLDER}/server.crt\nexec /usr/bin/openssl "$@"\n'.encode())
+            target.write(program, f'#!/bin/sh\necho > {CERTIFICATES}/server.crt\nexec /usr/bin/openssl "$@"\n'.encode())
             host.check_output(f"chmod 0755 {program}")
             put(target, pair)
             wait_for(target, pair)
@@ -136,10 +138,10 @@ def test_what_is_checked_is_served(target: Target, host: Host) -> None:
 
 
 def refused(target: Target, host: Host, name: str, content: bytes, reason: str) -> None:
-    message = f"error: {FOLDER}: {reason}: {REFUSED}"
+    message = f"error: {CERTIFICATES}: {reason}: {REFUSED}"
     with restored(target) as before:
         since = journal(host)
-        target.write(f"{FOLDER}/{name}", content)
+        target.write(f"{CERTIFICATES}/{name}", content)
         since.until("registry-certs", REFUSED)
         assert serials(target) == {before.serial}
         host.check_output("systemctl restart docker-registry")
@@ -159,22 +161,22 @@ def test_running_again_changes_nothing(target: Target, host: Host) -> None:
 
 def near_its_end(target: Target, host: Host) -> Pair:
     """A generated certificate that expires within the month, with the record that it was generated."""
-    names = host.check_output(f"tail -n +2 {FOLDER}/.generated").splitlines()
+    names = host.check_output(f"tail -n +2 {CERTIFICATES}/.generated").splitlines()
     pair = own_authority(host).issue([name.split(":", 1)[1] for name in names], days=5)
     record = "\n".join([f"{hashlib.sha256(pair.certificate).hexdigest()}  -", *names, ""])
-    target.write(f"{FOLDER}/.generated", record.encode())
+    target.write(f"{CERTIFICATES}/.generated", record.encode())
     put(target, pair)
     return pair
 
 
 def test_renewal_keeps_the_ca(target: Target, host: Host) -> None:
-    ca = host.check_output(f"cat {FOLDER}/ca.crt")
+    ca = host.check_output(f"cat {CERTIFICATES}/ca.crt")
     wait_for(target, near_its_end(target, host))
     host.check_output("systemctl start gen-cert-key")
     wait_for(target, current_pair(host))
     left = certificate_at(target.authority(443)).not_valid_after_utc - datetime.now(UTC)
     assert left > timedelta(days=300)
-    assert host.check_output(f"cat {FOLDER}/ca.crt") == ca
+    assert host.check_output(f"cat {CERTIFICATES}/ca.crt") == ca
     target.mirror().expect(200, "GET", "/v2/")
 
 

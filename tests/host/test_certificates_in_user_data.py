@@ -16,11 +16,10 @@ from registry_stack.targets.local import target as local
 from registry_stack.targets.local.options import LocalOptions
 from registry_stack.targets.local.rollout import wait_until_ready
 from registry_stack.template.environment import read_environment
-from tests.host.certs import FOLDER, PORTS
 from tests.host.conftest import MACHINES
 from tests.host.flatcar import Flatcar
 from tests.host.targets import RUN_LABEL
-from tests.support.certificates import Authority, Pair, certificate_at
+from tests.support.certificates import CERTIFICATES, PORTS, Authority, Pair, certificate_at
 from tests.support.upstream import Upstream, ensure_network
 
 BUILT = "cloud-config/docker-host.yaml"
@@ -44,7 +43,7 @@ class Booted:
 
 def entry(name: str, mode: str, content: bytes) -> str:
     text = indent(content.decode(), "    ")
-    return f"- path: {FOLDER}/{name}\n  permissions: '{mode}'\n  content: |\n{text}"
+    return f"- path: {CERTIFICATES}/{name}\n  permissions: '{mode}'\n  content: |\n{text}"
 
 
 def edited_template(folder: Path, pair: Pair) -> Path:
@@ -92,7 +91,7 @@ def test_no_other_certificate_was_ever_served(booted: Booted) -> None:
     installed = [line for line in journal.splitlines() if "server certificate in service: " in line]
     assert len(installed) == 1
     assert "issued by a test" in installed[0]
-    assert f"the certificate in {FOLDER} is the user's own: left alone" in journal
+    assert f"the certificate in {CERTIFICATES} is the user's own: left alone" in journal
     assert "certificate generated for" not in journal
 
 
@@ -101,8 +100,8 @@ def test_nothing_overwrites_it(booted: Booted) -> None:
     booted.output("systemctl start gen-cert-key")
     booted.machine.restart()
     wait_until_ready(booted.machine, lambda _step: None)
-    assert booted.machine.read(f"{FOLDER}/server.crt") == booted.pair.certificate
-    assert booted.machine.read(f"{FOLDER}/server.key") == booted.pair.key
-    assert booted.output(f"ls -A {FOLDER}").split() == ["server.crt", "server.key"]
+    assert booted.machine.read(f"{CERTIFICATES}/server.crt") == booted.pair.certificate
+    assert booted.machine.read(f"{CERTIFICATES}/server.key") == booted.pair.key
+    assert booted.output(f"ls -A {CERTIFICATES}").split() == ["server.crt", "server.key"]
     test_both_ports_serve_it(booted)
     assert "certificate generated for" not in booted.output(JOURNAL)

@@ -7,9 +7,9 @@ import pytest
 import requests
 from testinfra.host import Host
 
-from registry_stack.polling import wait_until
 from tests.host.targets import Target
-from tests.host.waiting import deadline, wait_until_working
+from tests.host.waiting import wait_until_working
+from tests.support.deadlines import deadline, wait_until
 from tests.support.oci import AnswerError, OciClient
 from tests.support.upstream import Upstream
 

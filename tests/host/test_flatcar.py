@@ -53,7 +53,7 @@ def applied(flatcar: Flatcar) -> int:
     return flatcar.output(f"journalctl -u {UNIT} -o cat").count("Calling unit command")
 
 
-def test_nothing_else_set_it_up(flatcar: Flatcar) -> None:
+def test_only_coreos_cloudinit_configured_the_host(flatcar: Flatcar) -> None:
     assert applied(flatcar) == 1
     assert flatcar.output("cloud-init status || true") == "status: disabled"
     assert 'warning: unrecognized key "runcmd"' in flatcar.output(f"journalctl -u {UNIT} -o cat")

@@ -9,10 +9,10 @@ import pytest
 from requests import Response
 from testinfra.host import Host
 
-from registry_stack.polling import wait_until
 from tests.host.journal import journal
 from tests.host.targets import Target
-from tests.host.waiting import deadline, wait_for_file
+from tests.host.waiting import wait_for_file
+from tests.support.deadlines import deadline, wait_until
 from tests.support.oci import ImageRef, OciClient
 
 READ_ONLY_FILE = "/run/registry/gc/read-only"
@@ -111,7 +111,7 @@ def test_never_during_a_push(host: Host, registry: OciClient) -> None:
     assert "garbage collected" in since.lines("registry-gc")
 
 
-def test_a_killed_collection_does_not_leave_the_registry_read_only(host: Host, registry: OciClient) -> None:
+def test_killed_collection_ends_read_only_mode(host: Host, registry: OciClient) -> None:
     with ThreadPoolExecutor(1) as background:
         collecting = background.submit(host.run, "systemctl start registry-gc")
         wait_for_file(host, READ_ONLY_FILE, 10)

@@ -7,9 +7,9 @@ from functools import partial
 import pytest
 from testinfra.host import Host
 
-from registry_stack.polling import wait_until
 from tests.host.targets import METADATA, Target
-from tests.host.waiting import deadline, wait_until_working
+from tests.host.waiting import wait_until_working
+from tests.support.deadlines import deadline, wait_until
 
 FETCH = f"wget -T 3 -q -O /dev/null http://{METADATA}/"
 RULE = f"DOCKER-USER --destination {METADATA} --jump DROP"
@@ -55,7 +55,7 @@ def test_containers_cannot_reach_it(host: Host, network: str) -> None:
 
 @pytest.mark.usefixtures("metadata")
 @pytest.mark.parametrize("rules", ["kept", "rebuilt"])
-def test_a_restarted_docker_keeps_it_closed(host: Host, target: Target, rules: str) -> None:
+def test_docker_restart_keeps_metadata_closed(host: Host, target: Target, rules: str) -> None:
     """Also when its chain was rebuilt meanwhile, by a firewall for one, and has no rule of ours any more."""
     if rules == "rebuilt":
         host.check_output("iptables --wait --flush DOCKER-USER && iptables --wait --append DOCKER-USER -j RETURN")

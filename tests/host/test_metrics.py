@@ -75,7 +75,7 @@ def test_each_service_is_seen(host: Host) -> None:
     assert total(host, "node_systemd_unit_state", name="docker-registry-edge.service", state="active") == 1
 
 
-def test_a_service_that_is_down_is_seen(host: Host, target: Target) -> None:
+def test_metrics_show_a_stopped_service(host: Host, target: Target) -> None:
     host.check_output("systemctl stop docker-redis docker-registry")
 
     def probe() -> str | None:
@@ -93,7 +93,7 @@ def test_a_service_that_is_down_is_seen(host: Host, target: Target) -> None:
         wait_until_working(target)
 
 
-def test_an_upstream_that_is_down_is_seen(host: Host, upstream: Upstream) -> None:
+def test_metrics_show_an_unreachable_upstream(host: Host, upstream: Upstream) -> None:
     def state() -> float:
         return total(host, "registry_edge_upstream_up")
 
@@ -148,12 +148,12 @@ def readable(target: Target) -> list[bool]:
     return [bool(target.host.run(curl, address).succeeded) for address in target.addresses]
 
 
-def test_nobody_else_reads_them(host: Host, target: Target) -> None:
+def test_metrics_are_private_by_default(host: Host, target: Target) -> None:
     assert metrics_text(host)
     assert True not in readable(target)
 
 
-def test_they_are_published_when_asked_for(host: Host, target: Target) -> None:
+def test_metrics_can_be_published(host: Host, target: Target) -> None:
     """What the template writes there for a `metrics_client_cidr`, whose security group keeps others out."""
     file = "/etc/docker-registry/environment"
     environment = host.check_output(f"cat {file}") + "\n"
@@ -171,7 +171,7 @@ def test_they_are_published_when_asked_for(host: Host, target: Target) -> None:
     assert True not in readable(target)
 
 
-def test_a_record_that_nobody_reads_is_bounded(host: Host, mirror: OciClient) -> None:
+def test_unread_access_log_is_bounded(host: Host, mirror: OciClient) -> None:
     """Without its reader the record of requests fills a small file system of its own, and pulls go on."""
     host.check_output("systemctl stop registry-metrics")
     try:

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from registry_stack.polling import wait_until
 from tests.host.metrics import metrics_text
 from tests.host.prometheus import Prometheus, alerts, panels, unconditional
 from tests.host.targets import LocalTarget, Target
 from tests.host.waiting import wait_until_working
+from tests.support.deadlines import wait_until
 from tests.support.upstream import Upstream
 
 # The name of a metric, not of a function.
@@ -80,7 +80,7 @@ def test_every_expression_finds_its_metrics(prometheus: Prometheus) -> None:
     assert empty == []
 
 
-def test_a_mistyped_name_is_seen(prometheus: Prometheus) -> None:
+def test_mistyped_metric_name_finds_no_samples(prometheus: Prometheus) -> None:
     for name, expression in alerts().items():
         mistyped = _METRIC.sub(r"\1x", unconditional(expression), count=1)
         assert mistyped != unconditional(expression)

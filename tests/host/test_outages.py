@@ -6,9 +6,8 @@ import pytest
 from requests import Response
 from testinfra.host import Host
 
-from registry_stack.polling import wait_until
 from tests.host.targets import Target
-from tests.host.waiting import deadline
+from tests.support.deadlines import deadline, scaled, wait_until
 from tests.support.oci import ACCEPT, ImageRef, OciClient
 from tests.support.outages import Outage, gone, hanging
 from tests.support.upstream import Upstream
@@ -47,7 +46,7 @@ def pullable(target: Target, image: ImageRef) -> str | None:
 def test_cached_image_is_pulled_without_upstream(mirror: OciClient, cached: ImageRef) -> None:
     answer = by_tag(mirror, "library/cached", "1")
     assert answer.headers["Docker-Content-Digest"] == cached.digest
-    assert answer.elapsed.total_seconds() < QUICK_S
+    assert answer.elapsed.total_seconds() < scaled(QUICK_S)
     assert mirror.pull("library/cached", cached.digest).layers == cached.layers
     assert "library/cached" in mirror.catalog()
 
@@ -56,7 +55,7 @@ def test_cached_image_is_pulled_without_upstream(mirror: OciClient, cached: Imag
 def test_unknown_image_fails_quickly_and_clearly(mirror: OciClient) -> None:
     answer = by_tag(mirror, "library/never-seen", "1")
     assert answer.status_code in (404, 502, 503, 504)
-    assert answer.elapsed.total_seconds() < QUICK_S
+    assert answer.elapsed.total_seconds() < scaled(QUICK_S)
     assert answer.json()["errors"][0]["message"]
 
 

@@ -33,6 +33,17 @@ server.serve_forever()
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def impatient(target: Target, host: Host) -> Iterator[None]:
+    """registry-ready waits for the upstream for some seconds, not for as long as a cloud may take to route."""
+    folder = "/run/systemd/system/registry-ready.service.d"
+    host.check_output(f"mkdir -p {folder}")
+    target.write(f"{folder}/test.conf", b"[Service]\nEnvironment=UPSTREAM_PATIENCE=3\n")
+    host.check_output("systemctl daemon-reload")
+    yield
+    host.check_output(f"rm -r {folder} && systemctl daemon-reload")
+
+
 @pytest.fixture
 def heat(target: Target, host: Host) -> Iterator[None]:
     """Signals go to a server on the host for a while; afterwards the host is what it was."""
@@ -66,7 +77,7 @@ def signals(host: Host) -> list[dict[str, Any]]:
     return [json.loads(line) for line in host.check_output(f"cat {FOLDER}/signals").splitlines()]
 
 
-def test_it_pushes_pulls_and_pulls_through(host: Host) -> None:
+def test_readiness_check_pushes_and_pulls(host: Host) -> None:
     """On the word of the edge."""
     since = journal(host)
     assert prove(host)
@@ -80,7 +91,7 @@ def test_it_pushes_pulls_and_pulls_through(host: Host) -> None:
 
 
 @pytest.mark.usefixtures("heat")
-def test_heat_is_told_of_success_with_the_ca(host: Host) -> None:
+def test_success_is_signalled_with_the_ca(host: Host) -> None:
     assert prove(host)
     (signal,) = signals(host)
     assert signal == {
@@ -106,7 +117,9 @@ def test_heat_is_told_of_success_with_the_ca(host: Host) -> None:
         ),
     ],
 )
-def test_heat_is_told_why_not(target: Target, host: Host, parameter: str, value: str, reason: str) -> None:
+def test_failure_is_signalled_with_its_reason(
+    target: Target, host: Host, parameter: str, value: str, reason: str
+) -> None:
     change(target, host.check_output(f"cat {ENVIRONMENT}"), **{parameter: value})
     assert not prove(host)
     (signal,) = signals(host)

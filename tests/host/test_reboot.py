@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import pytest
 from testinfra.host import Host
 
-from tests.host.certs import FOLDER, current_pair, own_authority, put, restored, serials, wait_for
 from tests.host.targets import METADATA, Target
-from tests.support.certificates import Pair
+from tests.support.certificates import CERTIFICATES, Pair, current_pair, own_authority, put, restored, serials, wait_for
 from tests.support.oci import ImageRef, OciClient
 from tests.support.upstream import Upstream
 
 # Files that must be the same afterwards.
-LASTING = f"{FOLDER}/* {FOLDER}/.generated /var/lib/registry/http-secret /etc/docker-registry/environment"
+LASTING = f"{CERTIFICATES}/* {CERTIFICATES}/.generated /var/lib/registry/http-secret /etc/docker-registry/environment"
 
 
 @dataclass(frozen=True)
@@ -50,14 +49,14 @@ def boot_time(host: Host) -> str:
     return str(host.check_output("stat -c %Y /proc/1"))
 
 
-def test_it_was_a_reboot_and_everything_is_up(host: Host, before: Before) -> None:
+def test_all_services_are_up_after_the_reboot(host: Host, before: Before) -> None:
     assert boot_time(host) != before.boot
     assert host.check_output("systemctl list-units --failed --plain --no-legend") == ""
     assert host.check_output("systemctl is-active docker-registry-host.target registry-certs.path") == "active\nactive"
 
 
 @pytest.mark.usefixtures("before")
-def test_no_job_was_dropped_to_break_an_ordering_cycle(host: Host) -> None:
+def test_boot_has_no_ordering_cycle(host: Host) -> None:
     """Which one systemd drops is chance: on one machine nobody misses it, on another no service starts."""
     targets = ("basic.target", "paths.target", "sockets.target", "timers.target")
     states = {target: host.run("systemctl is-active %s", target).stdout.strip() for target in targets}
@@ -71,13 +70,13 @@ def test_pushed_image_is_there(registry: OciClient, before: Before) -> None:
     assert registry.pull("reboot/pushed", "1").layers == before.pushed.layers
 
 
-def test_cached_image_is_there_although_the_upstream_was_away(mirror: OciClient, before: Before) -> None:
+def test_cached_image_survives_a_reboot_without_upstream(mirror: OciClient, before: Before) -> None:
     assert mirror.pull("library/reboot", "1").digest == before.cached.digest
     assert mirror.pull("library/reboot", before.cached.digest).layers == before.cached.layers
     assert "library/reboot" in mirror.catalog()
 
 
-def test_nothing_was_made_anew(host: Host, before: Before) -> None:
+def test_reboot_regenerates_nothing(host: Host, before: Before) -> None:
     assert host.check_output(f"sha256sum {LASTING}") == before.sums
 
 

@@ -54,6 +54,6 @@ def test_delete(registry: OciClient) -> None:
     registry.expect(404, "GET", f"/v2/registry/delete/manifests/{pushed.digest}")
 
 
-def test_what_is_pushed_is_not_on_the_mirror(registry: OciClient, mirror: OciClient) -> None:
+def test_pushed_image_is_not_on_the_mirror(registry: OciClient, mirror: OciClient) -> None:
     registry.push("registry/private", "1", [1000])
     mirror.expect(404, "GET", "/v2/registry/private/manifests/1")

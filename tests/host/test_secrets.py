@@ -65,7 +65,7 @@ def test_nobody_else_can_read_a_secret(host: Host) -> None:
     assert found(host, search) == set()
 
 
-def test_the_search_would_find_one(host: Host) -> None:
+def test_secret_search_finds_known_locations(host: Host) -> None:
     """The same search as root: it works."""
     search = f"grep -rIlFs -f - /etc/docker-registry /run/registry /var/lib/registry < {PATTERNS}"
     assert {"/etc/docker-registry/environment", "/run/registry/env/registry"} <= found(host, search)

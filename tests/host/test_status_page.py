@@ -10,10 +10,10 @@ from selenium.webdriver.common.by import By
 from testinfra.host import Host
 
 from registry_stack.client_config import CLIENTS, client_configuration
-from registry_stack.polling import wait_until
 from tests.host.browser import NO_JAVASCRIPT, Browser, complaints, emulate
 from tests.host.targets import Target
-from tests.host.waiting import deadline, wait_until_working
+from tests.host.waiting import wait_until_working
+from tests.support.deadlines import deadline, wait_until
 from tests.support.oci import OciClient
 from tests.support.upstream import Upstream
 
@@ -172,7 +172,7 @@ def test_read_only_and_v2_untouched(mirror: OciClient) -> None:
     assert mirror.request("GET", "/v2/").headers["Docker-Distribution-Api-Version"] == "registry/2.0"
 
 
-def test_can_be_turned_off(host: Host, target: Target) -> None:
+def test_status_page_can_be_disabled(host: Host, target: Target) -> None:
     """With what the template writes for `status_page: false`."""
     environment = host.check_output(f"cat {ENVIRONMENT}") + "\n"
     assert "STATUS_PAGE='true'" in environment

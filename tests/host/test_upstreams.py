@@ -14,7 +14,6 @@ from registry_stack.deployment import Deployment
 from registry_stack.docker.engine import engine
 from registry_stack.docker.machine import Machine, remove_labelled
 from registry_stack.machines.client import ClientNetwork, configure, docker_client
-from registry_stack.polling import wait_until
 from registry_stack.targets.local import target as local
 from registry_stack.targets.local.options import LocalOptions
 from registry_stack.template.environment import read_environment
@@ -22,6 +21,7 @@ from tests.host import backend
 from tests.host.conftest import MACHINES
 from tests.host.journal import journal
 from tests.host.targets import CHECK_REPO, CHECK_TAG, DOMAIN, HOST_NAME, RUN_LABEL
+from tests.support.deadlines import wait_until
 from tests.support.oci import OciClient
 from tests.support.upstream import PASSWORD, USERNAME, Upstream, ensure_network
 

@@ -1,18 +1,9 @@
-"""Waiting on the host under test: for a file, for its clients to be served; how long that may take."""
+"""Waiting on the host under test: for a file, for its clients to be served."""
 
 from testinfra.host import Host
 
-from registry_stack.polling import wait_until
-from tests.host.backend import MachineBackend
 from tests.host.targets import Target
-
-# On two busy processors one took 76 s to start a container, which takes seconds here.
-_EMULATED = 8
-
-
-def deadline(host: Host, seconds: float) -> float:
-    """That many seconds for a host in a container here; more for a server of a cloud, as it may be emulated."""
-    return seconds if isinstance(host.backend, MachineBackend) else seconds * _EMULATED
+from tests.support.deadlines import deadline, wait_until
 
 
 def wait_for_file(host: Host, path: str, seconds: float) -> None:

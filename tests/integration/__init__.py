@@ -1,1 +1,1 @@
-"""Redis, registry, proxy and edge from the files inside the cloud-config, before a real Swift and a real upstream."""
+"""Redis, registry, proxy and edge on a host with the files of the cloud-config, with a real Swift and upstream."""

@@ -1,7 +1,7 @@
 """What is in the mirror's cache."""
 
-from registry_stack.polling import wait_until
-from tests.integration.simulated_host import Host
+from tests.integration.host import Host
+from tests.support.deadlines import wait_until
 from tests.support.oci import ImageRef
 
 _STORE = "/var/lib/registry/proxy/docker/registry/v2/repositories"

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import docker
@@ -12,12 +12,11 @@ from testcontainers.core.config import testcontainers_config
 from registry_stack.docker.engine import engine
 from registry_stack.images.pull import Outcome, present, pull
 from registry_stack.progress import no_progress
+from tests.integration.host import EDGE, PROXY, REDIS, REGISTRY, Host, MakeHost
 from tests.integration.session import Run
-from tests.integration.simulated_host import EDGE, PROXY, REDIS, REGISTRY, Host, MakeHost
 from tests.integration.swift import Swift
 from tests.support.upstream import Upstream
 
-_EVIDENCE: list[str] = []
 _RUN = pytest.StashKey[Run]()
 
 
@@ -38,30 +37,27 @@ def _do_without_ryuk(client: docker.DockerClient) -> None:
         os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def booting_swift(this_run: Run) -> Swift:
-    """Started with the first test: most of its boot is over when the first one needs it."""
+@pytest.fixture(scope="session")
+def swift(this_run: Run) -> Swift:
     return Swift(this_run)
 
 
 @pytest.fixture(scope="session")
-def swift(booting_swift: Swift) -> Swift:
-    booting_swift.wait()
-    return booting_swift
+def make_host(this_run: Run) -> MakeHost:
+    """Boots a host."""
+    return partial(Host, this_run)
 
 
 @pytest.fixture(scope="session")
-def make_host(this_run: Run, booting_swift: Swift) -> Iterator[MakeHost]:
-    """Makes a host; with Swift's name on its network."""
-    with ExitStack() as hosts:
+def make_storing_host(make_host: MakeHost, swift: Swift) -> MakeHost:
+    """Boots a host that reaches Swift by its name."""
 
-        def make(name: str, **parameters: Any) -> Host:
-            host = Host(this_run, name, **parameters)
-            hosts.callback(host.close)
-            booting_swift.connect(host.network)
-            return host
+    def make(name: str, **parameters: Any) -> Host:
+        host = make_host(name, **parameters)
+        swift.connect(host.network)
+        return host
 
-        yield make
+    return make
 
 
 @pytest.fixture(scope="session")
@@ -77,13 +73,13 @@ def upstream(this_run: Run, mirror: Host) -> Upstream:
 
 
 @pytest.fixture(scope="session")
-def swift_host(make_host: MakeHost, swift: Swift) -> Host:
-    return make_host("swift", **swift.parameters("docker_registry")).start(REDIS, REGISTRY, EDGE)
+def swift_host(make_storing_host: MakeHost, swift: Swift) -> Host:
+    return make_storing_host("swift", **swift.parameters("docker_registry")).start(REDIS, REGISTRY, EDGE)
 
 
 @pytest.fixture(scope="session")
-def s3_host(make_host: MakeHost, swift: Swift) -> Host:
-    return make_host("s3", **swift.s3_parameters("bucket")).start(REDIS, REGISTRY, EDGE)
+def s3_host(make_storing_host: MakeHost, swift: Swift) -> Host:
+    return make_storing_host("s3", **swift.s3_parameters("bucket")).start(REDIS, REGISTRY, EDGE)
 
 
 @pytest.fixture(scope="session")
@@ -104,12 +100,5 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     run = item.config.stash.get(_RUN, None)
     if report.failed and run is not None:
-        _EVIDENCE.append(str(run.collect(f"{item.name}-{report.when}")))
+        report.sections.append(("logs", str(run.collect(f"{item.name}-{report.when}"))))
     return report
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _EVIDENCE:
-        terminalreporter.section("logs of the failed tests' containers")
-        for folder in _EVIDENCE:
-            terminalreporter.line(folder)

@@ -15,7 +15,6 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network
 
 from registry_stack.docker.machine import PROJECT, PROJECT_LABEL, Machine, remove_labelled, start_container
-from registry_stack.images.project import ensure_project_image
 
 LABEL = "org.registry-stack.integration-run"
 
@@ -40,7 +39,6 @@ class Run:
         self.prefix = f"integration-{self.id}"
         self.label = f"{LABEL}={self.id}"
         self.labels = {PROJECT_LABEL: PROJECT, LABEL: self.id}
-        # Short: the path of a socket has 107 characters at most.
         self.folder = Path(tempfile.mkdtemp(prefix=f"{self.prefix}-"))
         self.evidence = Path(tempfile.gettempdir()) / f"{self.prefix}-logs"
 
@@ -74,6 +72,8 @@ class Run:
                 log = str(error).encode()
             name = str(container.name).removeprefix(f"{self.prefix}-")
             (folder / f"{name}.log").write_bytes(f"# {name}: {container.status}\n".encode() + log)
+            if container.attrs["Config"]["Cmd"] == ["/sbin/init"]:
+                Machine(self.client, container).collect(folder / name)
         return folder
 
     def remove(self) -> None:
@@ -88,7 +88,7 @@ class Run:
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda container: Machine(self.client, container).remove(), self.containers()))
         remove_labelled(self.client, self.label)
-        self._remove_folder()
+        shutil.rmtree(self.folder)
         assert not self.left(volumes), f"left behind: {', '.join(self.left(volumes))}"
 
     def left(self, volumes: set[str]) -> list[str]:
@@ -106,11 +106,3 @@ class Run:
         except NotFound:
             return False
         return True
-
-    def _remove_folder(self) -> None:
-        """Containers have written there as users of their own: only root may remove that."""
-        cleaner = self.container(ensure_project_image(self.client, "host"), "cleaner", entrypoint=["find"])
-        cleaner.with_command(["/folder", "-mindepth", "1", "-delete"]).with_volume_mapping(self.folder, "/folder", "rw")
-        with cleaner:
-            cleaner.wait()
-        shutil.rmtree(self.folder)

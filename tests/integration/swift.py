@@ -13,8 +13,8 @@ from testcontainers.core.network import Network
 
 from registry_stack.images.project import ensure_project_image
 from registry_stack.machines.swift import ALIAS, PROJECT, REGION, USERNAME
-from registry_stack.polling import wait_until
 from tests.integration.session import Run, start
+from tests.support.deadlines import wait_until
 
 KEYSTONE_PORT, SWIFT_PORT = 5000, 8080
 DEADLINE_S = 120
@@ -32,13 +32,13 @@ class Token:
 
 
 class Swift:
-    """A Swift that boots in the background: `wait` before the first use."""
+    """A Swift; returns when it is ready."""
 
     def __init__(self, this_run: Run) -> None:
         self.password = secrets.token_hex(16)
         container = this_run.container(
             ensure_project_image(this_run.client, "swift"),
-            "swift",
+            "storage",
             env={
                 "SWIFT_USERNAME": USERNAME,
                 "SWIFT_PASSWORD": self.password,
@@ -54,10 +54,7 @@ class Swift:
         self.container: DockerContainer = start(container)
         self.session = requests.Session()
         self.session.trust_env = False
-
-    def wait(self) -> None:
-        """Wait until the user has a token and an account that takes objects."""
-        wait_until(self._status, DEADLINE_S, "Swift", log=lambda: self._log())
+        wait_until(self._status, DEADLINE_S, "Swift", log=self._log)
 
     def connect(self, network: Network) -> None:
         """Make it reachable by its name on the network of a host."""
@@ -166,6 +163,7 @@ class Swift:
         return self.container.exec(["cat", "/srv/keystone/service-password"]).output.decode()
 
     def _status(self) -> str | None:
+        """A probe: the user has a token and an account that takes objects."""
         self._request("HEAD", self._account, self.token)
         return None if "swift is ready" in self._log() else "it is not seeded yet"
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.cache import warm
+from tests.integration.host import EDGE, PROXY, REDIS, Host, MakeHost
 from tests.integration.session import Run
-from tests.integration.simulated_host import EDGE, PROXY, REDIS, Host, MakeHost
 from tests.support.oci import Blob, ImageRef
 from tests.support.upstream import Upstream
 
@@ -46,7 +46,7 @@ def filled(host: Host, upstream: Upstream, name: str, layers: list[bytes | int])
     return image
 
 
-def test_what_was_not_asked_for_longest_goes(host: Host, upstream: Upstream) -> None:
+def test_least_recently_used_blob_is_evicted(host: Host, upstream: Upstream) -> None:
     images = [filled(host, upstream, f"lru-{number}", [4 * MB]) for number in range(3)]
     # The oldest is asked for again, and is the newest then. The edge writes that down within 2 s.
     host.exec("sleep", "1")
@@ -60,13 +60,13 @@ def test_what_was_not_asked_for_longest_goes(host: Host, upstream: Upstream) -> 
         assert host.mirror.pull(image.repo, image.reference).digest == image.digest
 
 
-def test_within_the_limits_nothing_goes(host: Host, upstream: Upstream) -> None:
+def test_nothing_is_evicted_within_the_limits(host: Host, upstream: Upstream) -> None:
     image = filled(host, upstream, "small", [MB])
     assert host.exec(*LOOK).out == ""
     assert stored(host, image.layers[0])
 
 
-def test_the_limit_holds_whatever_goes_or_is_not_there_yet(host: Host, upstream: Upstream) -> None:
+def test_size_limit_ignores_missing_stores(host: Host, upstream: Upstream) -> None:
     """Here the store of an upstream that nobody has used: for du that is an error."""
     image = filled(host, upstream, "beside-nothing", [4 * MB])
     with host.changed(upstreams="unused=http://unused.test"):
@@ -76,7 +76,7 @@ def test_the_limit_holds_whatever_goes_or_is_not_there_yet(host: Host, upstream:
     assert not stored(host, image.layers[0])
 
 
-def test_what_a_killed_edge_was_fetching_goes(host: Host) -> None:
+def test_partial_downloads_of_a_killed_edge_are_removed(host: Host) -> None:
     """nginx leaves these files, named after the entry that they were to be; a live one writes to its own."""
     left, live = (f"/var/lib/registry/edge/fetching/{letter * 32}.000000000{letter}" for letter in "12")
     host.exec("touch", live)
@@ -87,7 +87,7 @@ def test_what_a_killed_edge_was_fetching_goes(host: Host) -> None:
 
 
 @pytest.mark.usefixtures("no_space")
-def test_full_disk_is_passed_by(host: Host, upstream: Upstream) -> None:
+def test_full_disk_bypasses_the_cache(host: Host, upstream: Upstream) -> None:
     kept = filled(host, upstream, "kept", [10_000])
     assert "the disk of the cache is full" in host.exec(*LOOK).err
     assert host.exec("test", "-e", FULL).code == 0

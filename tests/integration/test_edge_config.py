@@ -3,7 +3,7 @@
 import re
 
 from registry_stack.userdata.build import TREE
-from tests.integration.simulated_host import EDGE, Host
+from tests.integration.host import EDGE, Host
 
 FOLDER = "/etc/docker-registry/edge"
 

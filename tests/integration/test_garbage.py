@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from functools import partial
 
 from registry_stack.docker.exec import ExecResult
-from registry_stack.polling import wait_until
 from tests.integration.client import PushClient, digest
-from tests.integration.simulated_host import REDIS, Host
+from tests.integration.host import REDIS, REGISTRY, Host
 from tests.integration.swift import Swift
 from tests.integration.test_swift import CONTAINER, object_of
+from tests.support.deadlines import wait_until
 from tests.support.oci import Layer
 
 FLAG = "/run/registry/gc/read-only"
@@ -49,7 +49,7 @@ def test_collected_blobs_leave_swift(swift_host: Host, swift: Swift) -> None:
     assert swift.head(CONTAINER, object_of(image.layers[0])).status_code == 404
 
 
-def test_record_of_writes_does_not_grow_for_ever(filesystem_host: Host) -> None:
+def test_collection_truncates_the_write_record(filesystem_host: Host) -> None:
     record = ("stat", "--format", "%s", "/run/registry/writes/last")
     filesystem_host.registry.push("garbage/recorded", "1", [1000])
     assert int(filesystem_host.exec(*record).out) > 0
@@ -76,7 +76,7 @@ def test_collects_without_redis(filesystem_host: Host) -> None:
     assert "warning: redis is away: its cache is empty when it comes back" in result.err
 
 
-def test_a_collection_that_fails_leaves_no_promises(filesystem_host: Host) -> None:
+def test_failed_collection_clears_the_descriptor_cache(filesystem_host: Host) -> None:
     """Some blobs may be gone by then."""
     filesystem_host.exec_in(REDIS, "redis-cli", "-n", "0", "SET", "of-the-registry", "1")
     with filesystem_host.changed(registry_image="registry-stack/none:1"):
@@ -88,7 +88,7 @@ def test_a_collection_that_fails_leaves_no_promises(filesystem_host: Host) -> No
     filesystem_host.registry.push("garbage/after-failure", "1", [1000])
 
 
-def test_what_is_refused_is_no_push(filesystem_host: Host) -> None:
+def test_refused_requests_do_not_delay_collection(filesystem_host: Host) -> None:
     """Or whoever knocks at the door would keep garbage from being collected."""
     record = ("stat", "--format", "%s", "/run/registry/writes/last")
     registry = filesystem_host.registry
@@ -165,7 +165,7 @@ def upload(registry: PushClient, body: SlowBody) -> None:
 
 def in_flight(host: Host) -> str:
     """The push registry's own count of requests that are not over."""
-    metrics = host.exec("curl", "-sf", "http://docker-registry:5001/metrics").out
+    metrics = host.exec("curl", "-sf", f"http://{host.address(REGISTRY)}:5001/metrics").out
     return "\n".join(
         line
         for line in metrics.splitlines()

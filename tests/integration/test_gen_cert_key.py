@@ -3,7 +3,7 @@
 import pytest
 
 from registry_stack.docker.exec import ExecResult
-from tests.integration.simulated_host import CERTIFICATES, Host, MakeHost
+from tests.integration.host import CERTIFICATES, Host, MakeHost
 
 KEPT = "/var/lib/registry/certs"
 FILES = ("ca.crt", "ca.key", "server.crt", "server.key")
@@ -55,7 +55,7 @@ def test_makes_all_of_them_once(host: Host) -> None:
     assert found(host) == before
 
 
-def test_a_new_server_takes_those_of_the_old_volume(host: Host) -> None:
+def test_new_server_restores_certificates_from_the_volume(host: Host) -> None:
     before = found(host)
     empty(host, CERTIFICATES)
     assert generate(host).out == f"certificates restored from {KEPT}\n"
@@ -71,7 +71,7 @@ def test_other_names_keep_the_ca(host: Host) -> None:
     assert verified(host) == ""
 
 
-def test_another_ca_has_the_certificate_made_anew(host: Host) -> None:
+def test_another_ca_regenerates_the_certificate(host: Host) -> None:
     """The operator's own CA, put in the place of the one that was made."""
     own = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj /CN=own"
     done = host.exec("sh", "-c", f"cd {CERTIFICATES} && {own} -keyout ca.key -out ca.crt 2>/dev/null")
@@ -83,7 +83,7 @@ def test_another_ca_has_the_certificate_made_anew(host: Host) -> None:
     assert {name: found(host)[name] for name in ("ca.crt", "ca.key")} == {n: before[n] for n in ("ca.crt", "ca.key")}
 
 
-def test_another_key_has_the_certificate_made_anew(host: Host) -> None:
+def test_another_key_regenerates_the_certificate(host: Host) -> None:
     host.exec("sh", "-c", f"openssl ecparam -genkey -name prime256v1 -noout > {CERTIFICATES}/server.key")
     assert verified(host) == "no\n"
     assert "server certificate generated" in generate(host).out

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from tests.integration.client import PushClient, digest
-from tests.integration.simulated_host import REGISTRY, REGISTRY_PORT, Host
+from tests.integration.host import REGISTRY, REGISTRY_PORT, Host
 from tests.support.oci import ImageRef
 
 TCP_SOCKETS, LISTENING = ("/proc/net/tcp", "/proc/net/tcp6"), "0A"

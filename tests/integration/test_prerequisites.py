@@ -6,8 +6,8 @@ from registry_stack.docker.machine import Machine, MachineSpec
 from registry_stack.images.base import base_image
 from registry_stack.targets.local.host import render
 from registry_stack.userdata.host_files import host_files
+from tests.integration.host import resolved_values
 from tests.integration.session import Run
-from tests.integration.simulated_host import resolved_values
 
 INSTALL = "/opt/registry/install-prerequisites"
 NEEDED = ("dockerd --version", "docker --version", "iptables --version", "openssl version", "curl --version", "ip -V")
@@ -28,7 +28,7 @@ def server(request: pytest.FixtureRequest, this_run: Run) -> Machine:
 
 
 @pytest.mark.timeout(600)
-def test_everything_is_there_afterwards(server: Machine) -> None:
+def test_prerequisites_are_installed(server: Machine) -> None:
     assert server.exec(["sh", "-c", NEEDED[1]], check=False).code != 0, "Docker is there already"
     server.exec([INSTALL])
     for command in NEEDED:

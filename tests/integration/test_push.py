@@ -16,7 +16,7 @@ from loadtests.support.registry.media_types import (
     OCI_MANIFEST,
 )
 from tests.integration.client import PushClient, digest
-from tests.integration.simulated_host import REDIS, REGISTRY, Host
+from tests.integration.host import REDIS, REGISTRY, Host
 from tests.support.oci import Blob, ImageRef, Layer
 
 THREADS = 8

@@ -3,6 +3,7 @@
 import hashlib
 import resource
 import secrets
+from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -10,7 +11,7 @@ import requests
 
 from registry_stack.machines.swift import ALIAS
 from tests.integration.client import PushClient
-from tests.integration.simulated_host import EDGE, REDIS, REGISTRY, REGISTRY_PORT, Host, MakeHost
+from tests.integration.host import EDGE, REGISTRY, REGISTRY_PORT, Host
 from tests.integration.swift import Swift
 from tests.support.oci import Blob, Layer
 
@@ -60,16 +61,16 @@ def test_gigabyte(swift_host: Host, swift: Swift) -> None:
     segments = swift.head(CONTAINER, object_of(blob)).headers["X-Object-Manifest"].partition("/")[2]
     assert sum(one["bytes"] for one in swift.objects(CONTAINER, segments)) == blob.size
     for service in (REGISTRY, EDGE):
-        swift_host.container(service).reload()
-        assert swift_host.container(service).attrs["State"]["OOMKilled"] is False
+        container = swift_host.inspect(service)
+        assert container["State"]["OOMKilled"] is False
         # Nor can they hold it on the disk in between.
-        assert swift_host.container(service).attrs["HostConfig"]["ReadonlyRootfs"] is True
+        assert container["HostConfig"]["ReadonlyRootfs"] is True
 
 
-@pytest.fixture(scope="module")
-def redirecting(make_host: MakeHost, swift: Swift) -> Host:
-    parameters = swift.parameters("redirected", storage_redirect=True)
-    return make_host("redirecting", **parameters).start(REDIS, REGISTRY, EDGE)
+@pytest.fixture
+def redirecting(swift_host: Host) -> Iterator[Host]:
+    with swift_host.restarted_with(REGISTRY, storage_redirect=True):
+        yield swift_host
 
 
 def test_redirect(redirecting: Host, swift: Swift) -> None:
@@ -116,26 +117,17 @@ def test_no_redirect_by_default(swift_host: Host) -> None:
 def test_hostile_logins_reach_swift(swift_host: Host, swift: Swift, username: str, password: str) -> None:
     """From the parameter through the environment file, --env-file, YAML and JSON, without a character changed."""
     swift.add_user(username, password)
-    try:
-        with swift_host.changed(os_username=username, os_password=password):
-            swift_host.restart(REGISTRY)
-            image = swift_host.registry.push("team/hostile", "1", [1000])
-            swift_host.registry.pull("team/hostile", image.digest)
-    finally:
-        swift_host.restart(REGISTRY)
+    with swift_host.restarted_with(REGISTRY, os_username=username, os_password=password):
+        image = swift_host.registry.push("team/hostile", "1", [1000])
+        swift_host.registry.pull("team/hostile", image.digest)
 
 
 def test_project_by_its_id(swift_host: Host, swift: Swift) -> None:
     """As Heat gives it when no project is named."""
     unnamed = {"os_project_name": "", "os_project_domain_name": "none", "OS::project_id": swift.token.project}
-    try:
-        with swift_host.changed(**unnamed):
-            assert swift_host.exec("/opt/registry/check-swift").code == 0
-            swift_host.restart(REGISTRY)
-            image = swift_host.registry.push("team/by-id", "1", [1000])
-            assert swift.head(CONTAINER, object_of(image.layers[0])).status_code == 200
-    finally:
-        swift_host.restart(REGISTRY)
+    with swift_host.restarted_with(REGISTRY, **unnamed):
+        image = swift_host.registry.push("team/by-id", "1", [1000])
+        assert swift.head(CONTAINER, object_of(image.layers[0])).status_code == 200
 
 
 WRONG = {

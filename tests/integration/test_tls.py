@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store
 
-from tests.integration.simulated_host import CERTIFICATES, MIRROR_PORT, REGISTRY_PORT, Host
+from tests.integration.host import CERTIFICATES, MIRROR_PORT, REGISTRY_PORT, Host
 
 PORTS = pytest.mark.parametrize("port", [MIRROR_PORT, REGISTRY_PORT], ids=["mirror", "registry"])
 
@@ -50,7 +50,7 @@ def test_other_names_do_not_match(filesystem_host: Host, port: int, name: str) -
 
 
 @PORTS
-def test_trusted_by_nobody_without_the_ca(filesystem_host: Host, port: int) -> None:
+def test_certificate_is_not_trusted_without_the_ca(filesystem_host: Host, port: int) -> None:
     with pytest.raises(ssl.SSLCertVerificationError, match="unable to get local issuer"):
         handshake(filesystem_host, port, ssl.create_default_context())
 
@@ -137,8 +137,6 @@ def test_push_and_pull_by_http2(filesystem_host: Host) -> None:
         f"{CERTIFICATES}/ca.crt",
         "--user",
         f"{username}:{password}",
-        "--connect-to",
-        f"localhost:5000:docker-registry-edge:{REGISTRY_PORT}",
         "--output",
         "/tmp/body",
         "--write-out",

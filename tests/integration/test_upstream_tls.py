@@ -4,11 +4,11 @@ import base64
 
 import pytest
 
+from tests.integration.host import EDGE, PROXY, REDIS, Host, MakeHost
 from tests.integration.session import Run
-from tests.integration.simulated_host import EDGE, PROXY, REDIS, Host, MakeHost
 from tests.support.certificates import Authority
 from tests.support.oci import ACCEPT
-from tests.support.upstream import NAME, Upstream
+from tests.support.upstream import NAME, Upstream, now
 
 
 @pytest.fixture(scope="module")
@@ -16,27 +16,32 @@ def authority() -> Authority:
     return Authority.create("the upstream's own")
 
 
-def start(
-    this_run: Run, make_host: MakeHost, authority: Authority, name: str, **parameters: str
-) -> tuple[Host, Upstream]:
-    """A mirror of an upstream whose certificate is of this CA."""
-    host = make_host(name, upstream_url=f"https://{NAME}:5000", **parameters)
-    upstream = Upstream.start(this_run.client, host.network.name, this_run.labels, tls=authority.issue([NAME]))
-    return host.start(REDIS, EDGE, PROXY), upstream
+@pytest.fixture(scope="module")
+def host(make_host: MakeHost) -> Host:
+    return make_host("tls", upstream_url=f"https://{NAME}:5000")
 
 
-def test_trusted_by_extra_ca(this_run: Run, make_host: MakeHost, authority: Authority) -> None:
-    given = base64.b64encode(authority.pem).decode()
-    host, upstream = start(this_run, make_host, authority, "trusting", extra_ca_certificates=given)
-    image = upstream.push("library/tls", "1", [100_000])
-    assert host.mirror.pull("library/tls", "1").digest == image.digest
-    assert upstream.blob_fetches() > 0
+@pytest.fixture(scope="module")
+def upstream(this_run: Run, host: Host, authority: Authority) -> Upstream:
+    """An upstream with a certificate of this CA."""
+    return Upstream.start(this_run.client, host.network.name, this_run.labels, tls=authority.issue([NAME]))
 
 
-def test_not_trusted_without(this_run: Run, make_host: MakeHost, authority: Authority) -> None:
-    host, upstream = start(this_run, make_host, authority, "distrusting")
+def test_not_trusted_without(host: Host, upstream: Upstream) -> None:
+    host.start(REDIS, EDGE, PROXY)
     upstream.push("library/tls", "1", [1000])
+    since = now()
     answer = host.mirror.request("GET", "/v2/library/tls/manifests/1", headers={"Accept": ACCEPT})
     assert answer.status_code >= 400
-    assert upstream.requests() == []
-    assert "certificate verify failed" in host.log(EDGE) or "certificate verify error" in host.log(EDGE)
+    assert upstream.requests(since) == []
+    log = host.log(EDGE)
+    assert "certificate verify failed" in log or "certificate verify error" in log
+
+
+def test_trusted_by_extra_ca(host: Host, upstream: Upstream, authority: Authority) -> None:
+    given = base64.b64encode(authority.pem).decode()
+    with host.changed(extra_ca_certificates=given):
+        host.start_empty(REDIS, EDGE, PROXY)
+        image = upstream.push("library/tls", "2", [100_000])
+        assert host.mirror.pull("library/tls", "2").digest == image.digest
+        assert upstream.blob_fetches() > 0

@@ -8,8 +8,8 @@ import pytest
 import requests
 
 from tests.integration.client import digest
+from tests.integration.host import EDGE, PROXY, REDIS, Host, MakeHost
 from tests.integration.session import Run
-from tests.integration.simulated_host import EDGE, PROXY, REDIS, Host, MakeHost
 from tests.support.oci import ACCEPT, ImageRef, OciClient
 from tests.support.upstream import PASSWORD, USERNAME, Upstream
 
@@ -73,13 +73,13 @@ def test_each_way_leads_to_the_second(host: Host, images: tuple[ImageRef, ImageR
         assert digest(layer.content) == image.layers[0].digest
 
 
-def test_without_a_word_it_is_the_first(host: Host, images: tuple[ImageRef, ImageRef]) -> None:
+def test_default_upstream_is_the_first(host: Host, images: tuple[ImageRef, ImageRef]) -> None:
     assert host.mirror.pull(REPO, "1").digest == images[0].digest
     assert ask(host.mirror, "manifests/1", prefix="docker.io/").content == images[0].manifest
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_nothing_of_one_under_the_name_of_another(host: Host, images: tuple[ImageRef, ImageRef], way: str) -> None:
+def test_content_is_not_served_under_another_upstream(host: Host, images: tuple[ImageRef, ImageRef], way: str) -> None:
     """Not by its digest either, and not when it is in the cache."""
     mine, other = images[1], images[0]
     host.mirror.pull(REPO, other.digest)
@@ -99,7 +99,9 @@ def test_unknown_ns_is_refused(host: Host, images: tuple[ImageRef, ImageRef]) ->
         assert answer.json()["errors"][0]["code"] == "NAME_UNKNOWN"
 
 
-def test_stores_databases_and_credentials_are_apart(host: Host, images: tuple[ImageRef, ImageRef]) -> None:
+def test_each_upstream_has_its_own_store_database_and_credentials(
+    host: Host, images: tuple[ImageRef, ImageRef]
+) -> None:
     host.mirror.pull(REPO, "1")
     ask(host.mirror, f"blobs/{images[1].layers[0].digest}", **WAYS["ns"])
     first, second = images
@@ -111,26 +113,24 @@ def test_stores_databases_and_credentials_are_apart(host: Host, images: tuple[Im
         found = host.exec("find", f"/var/lib/registry/{folder}", "-path", f"*{image.layers[0].digest[7:]}/data").out
         assert found.count("\n") == 1
     for service in (PROXY, f"{PROXY}@{TWO}"):
-        assert PASSWORD not in str(host.container(service).attrs["Config"]["Env"])
+        assert PASSWORD not in str(host.inspect(service)["Config"]["Env"])
 
 
-def test_catalogs_are_apart(host: Host, second: Upstream, images: tuple[ImageRef, ImageRef]) -> None:
+def test_each_upstream_has_its_own_catalog(host: Host, second: Upstream, images: tuple[ImageRef, ImageRef]) -> None:
     second.push("only/second", "1", [1000])
     path = "/v2/only/second/manifests/1"
     host.mirror.expect(200, "GET", path, headers={"Accept": ACCEPT}, params={"ns": "second.test:5000"})
     assert "only/second" not in host.mirror.catalog()
 
 
-def test_docker_hub_beside_a_registry_that_is_asked_first(make_host: MakeHost, this_run: Run) -> None:
-    """`docker.io` is Docker Hub then, which is not to be had here, and nothing that only ends in it."""
-    host = make_host("hub", upstream_url="http://upstream.test:5000", upstreams="hub=https://registry-1.docker.io")
-    host.start(REDIS, EDGE, PROXY)
-    upstream = Upstream.start(this_run.client, host.network.name, this_run.labels)
-    upstream.push(REPO, "1", [b"of the first" * 1000])
-    assert ask(host.mirror, "manifests/1").status_code == 200
-    for way in ({"params": {"ns": "docker.io"}}, {"prefix": "docker.io/"}):
-        assert ask(host.mirror, "manifests/1", **way).status_code in (502, 503), way
-    assert ask(host.mirror, "manifests/1", params={"ns": "notdocker.io"}).status_code == 404
+@pytest.mark.usefixtures("images")
+def test_docker_hub_as_a_further_upstream(host: Host) -> None:
+    """`docker.io` then selects Docker Hub, which cannot be reached from here, and no name that only ends in it does."""
+    with host.restarted_with(EDGE, upstreams="hub=https://registry-1.docker.io", upstream_credentials=""):
+        assert ask(host.mirror, "manifests/1").status_code == 200
+        for way in ({"params": {"ns": "docker.io"}}, {"prefix": "docker.io/"}):
+            assert ask(host.mirror, "manifests/1", **way).status_code in (502, 503), way
+        assert ask(host.mirror, "manifests/1", params={"ns": "notdocker.io"}).status_code == 404
 
 
 def test_certificate_names_each(host: Host) -> None:

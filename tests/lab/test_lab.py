@@ -104,7 +104,7 @@ def test_requests_at_the_same_time_are_all_answered(running: RunningLab) -> None
     assert (lost.code, lost.out) == (1, "")
 
 
-def test_it_may_not_write_what_is_the_machines_outside(running: RunningLab) -> None:
+def test_lab_cannot_write_host_sysctls(running: RunningLab) -> None:
     # Readable and meant for the machine outside; a write must fail before the value is looked at.
     for path in ("/proc/sys/fs/file-max", "/proc/sys/kernel/pid_max", "/proc/sys/vm/swappiness"):
         result = running.machine.exec(["sh", "-c", f"cat {path} > {path}"], check=False)
@@ -112,7 +112,7 @@ def test_it_may_not_write_what_is_the_machines_outside(running: RunningLab) -> N
     assert running.machine.exec(["sh", "-c", "mkdir /sys/kernel/x"], check=False).code != 0
 
 
-def test_floating_addresses_need_no_route_outside(running: RunningLab) -> None:
+def test_floating_ips_are_reachable_without_a_route(running: RunningLab) -> None:
     route = subprocess.run(
         ["ip", "route", "get", settings.SUBNET.replace(".0/24", ".200")], capture_output=True, text=True, check=True
     ).stdout
@@ -122,7 +122,7 @@ def test_floating_addresses_need_no_route_outside(running: RunningLab) -> None:
 
 
 # The last two: they end the lab.
-def test_the_machine_outside_is_as_it_was_after_down(running: RunningLab) -> None:
+def test_down_leaves_the_docker_host_unchanged(running: RunningLab) -> None:
     identity = str(running.machine.container.id)
     bridge = f"br-{str(running.client.networks.get(settings.NAME).id)[:12]}"
     assert host_snapshot.processes_of(identity)
@@ -137,7 +137,7 @@ def test_the_machine_outside_is_as_it_was_after_down(running: RunningLab) -> Non
     assert lab.down() == []
 
 
-def test_the_machine_outside_is_as_it_was_after_a_crash(running: RunningLab) -> None:
+def test_crash_leaves_the_docker_host_unchanged(running: RunningLab) -> None:
     container.ensure_network(running.client)
     machine = container.boot(running.client, lab_image(running.client), lambda _step: None)
     machine.exec(["timeout", "60", "sh", "-c", "until [ -e /sys/class/net/br-ex ]; do sleep 0.2; done"])

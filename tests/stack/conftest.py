@@ -5,10 +5,17 @@ from functools import partial
 from typing import Any
 
 import pytest
+from testinfra.host import Host
 
+from tests.host.stack_targets import LabTarget
+from tests.host.targets import Target
 from tests.stack.stack_under_test import StackUnderTest
+from tests.support.collection import below
+from tests.support.deadlines import scaled
 from tests.support.evidence import Evidence
 from tests.support.lab import UsedLab, used_lab
+from tests.support.oci import OciClient
+from tests.support.upstream import Upstream
 
 EVIDENCE = pytest.StashKey[Evidence]()
 WORLD = pytest.StashKey[StackUnderTest]()
@@ -19,9 +26,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        # Of which one emulated boot may take five.
-        item.add_marker(pytest.mark.timeout(1200))
+    for item in below(__file__, items):
+        # Of which one emulated boot may take five minutes.
+        item.add_marker(pytest.mark.timeout(scaled(1200)))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -29,14 +36,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
     report = yield
     if report.failed and WORLD in item.config.stash:
         world = item.config.stash[WORLD]
-        item.config.stash[EVIDENCE].keep(f"{item.name}-{report.when}", partial(StackUnderTest.collect, world))
+        folder = item.config.stash[EVIDENCE].keep(f"{item.name}-{report.when}", partial(StackUnderTest.collect, world))
+        report.sections.append(("logs", folder))
     return report
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    summary = config.stash[EVIDENCE].summary()
-    if summary:
-        terminalreporter.write_line(summary)
 
 
 @pytest.fixture(scope="session")
@@ -64,3 +66,38 @@ def deployed(world: StackUnderTest) -> StackUnderTest:
     """With its stack: the first `deploy` is interrupted halfway, the second goes on with it."""
     world.deploy_interrupted()
     return world
+
+
+class AdoptedTarget(LabTarget):
+    """The stack of this suite as a host under test, for the tests of tests/host that look at it."""
+
+    def __init__(self, stack: StackUnderTest) -> None:
+        super().__init__(keep=stack.name)
+        self.labels, self.cloud = stack.labels, stack.lab
+        self.upstream, self.deployment, self.host = stack.upstream, stack.deployment, stack.host
+        self.secrets = [stack.deployment.password]
+
+
+@pytest.fixture(scope="session")
+def target(deployed: StackUnderTest) -> Target:
+    return AdoptedTarget(deployed)
+
+
+@pytest.fixture
+def host(target: Target) -> Host:
+    return target.host
+
+
+@pytest.fixture
+def upstream(target: Target) -> Upstream:
+    return target.upstream
+
+
+@pytest.fixture
+def mirror(target: Target) -> OciClient:
+    return target.mirror()
+
+
+@pytest.fixture
+def registry(target: Target) -> OciClient:
+    return target.registry()

@@ -15,11 +15,11 @@ from registry_stack.deployment import Deployment, current
 from registry_stack.docker.machine import Machine, MachineSpec, remove_labelled
 from registry_stack.images.project import ensure_project_image
 from registry_stack.lab import settings
-from registry_stack.polling import wait_until
 from registry_stack.targets.cloud import target as cloud
 from registry_stack.targets.cloud.connection import heat
 from registry_stack.targets.cloud.stack import Stack
 from tests.support.commands import Done, finish, run, start
+from tests.support.deadlines import scaled, wait_until
 from tests.support.lab import UsedLab
 from tests.support.oci import Auth, OciClient
 from tests.support.ssh import forget_connection, ssh_host
@@ -28,7 +28,7 @@ from tests.support.upstream import Upstream
 RUN_LABEL = "org.registry-stack.test-run"
 CHECK_REPO, CHECK_TAG = "library/check", "1.0"
 # A create or an update with a new server, emulated, on a busy machine.
-DEPLOY_S = 1000
+DEPLOY_S = scaled(1000)
 
 
 @dataclass

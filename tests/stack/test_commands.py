@@ -5,10 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from registry_stack.lab import credentials
 from registry_stack.product import TEMPLATE
 from tests.stack.openstack import command
 from tests.support.lab import UsedLab
+
+pytestmark = pytest.mark.long
 
 # Of each resource in a preview: what it is; of the server also what it is handed.
 FACTS = re.compile(r'"(?:resource_type|user_data)": ".*?"(?=[,\s|])')

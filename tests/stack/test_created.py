@@ -11,11 +11,11 @@ import pytest
 
 from registry_stack.lab import settings
 from registry_stack.machines.client import image_digest, login
-from registry_stack.polling import wait_until
 from tests.stack.openstack import openstack
 from tests.stack.stack_under_test import StackUnderTest
 from tests.support.certificates import presented
 from tests.support.commands import run
+from tests.support.deadlines import scaled, wait_until
 from tests.support.oci import ImageRef, OciClient
 
 OPEN = {22, 443, 5000}
@@ -31,7 +31,7 @@ def image(deployed: StackUnderTest) -> ImageRef:
     return deployed.upstream.push("library/scenario", "1", [100_000, 4_000_000])
 
 
-def test_interrupted_deploy_is_gone_on_with(deployed: StackUnderTest) -> None:
+def test_interrupted_deploy_is_resumed(deployed: StackUnderTest) -> None:
     """Ctrl-C leaves a stack that the next deploy waits for: nothing is made twice."""
     assert deployed.interrupted is not None
     assert deployed.resumed is not None
@@ -45,23 +45,23 @@ def test_interrupted_deploy_is_gone_on_with(deployed: StackUnderTest) -> None:
     assert found.stack_status == "CREATE_COMPLETE"
 
 
-def test_complete_means_that_pull_and_push_work(deployed: StackUnderTest, image: ImageRef) -> None:
+def test_created_stack_serves_pull_and_push(deployed: StackUnderTest, image: ImageRef) -> None:
     assert deployed.mirror().pull("library/scenario", "1").digest == image.digest
     pushed = deployed.registry().push("created/first", "1", [10_000])
     assert deployed.registry().pull("created/first", "1").digest == pushed.digest
     deployed.registry(("docker", "wrong")).expect(401, "GET", "/v2/")
 
 
-def test_again_changes_nothing(deployed: StackUnderTest) -> None:
+def test_second_deploy_changes_nothing(deployed: StackUnderTest) -> None:
     server = deployed.server
     done = deployed.deploy()
     assert done.code == 0, done.err
     assert f"stack {deployed.name} is up to date" in done.err
-    assert done.seconds < 60
+    assert done.seconds < scaled(60)
     assert deployed.server == server
 
 
-def test_status_tells_where_it_is(deployed: StackUnderTest) -> None:
+def test_status_shows_the_endpoints(deployed: StackUnderTest) -> None:
     done = run("status", "--name", deployed.name, "--json")
     assert done.code == 0, done.err
     known = json.loads(done.out)
@@ -160,7 +160,8 @@ def answers(client: OciClient) -> str | None:
     return None if status == 200 else f"HTTP {status}"
 
 
-def test_rebooted_by_nova_it_comes_back(deployed: StackUnderTest, image: ImageRef) -> None:
+@pytest.mark.long
+def test_hard_reboot_keeps_images(deployed: StackUnderTest, image: ImageRef) -> None:
     """As after a power failure, with the upstream away: what was cached and what was pushed is there."""
     pushed = deployed.registry().push("created/rebooted", "1", [10_000])
     deployed.mirror().pull("library/scenario", "1")

@@ -18,6 +18,8 @@ from tests.stack.stack_under_test import StackUnderTest, heat_of
 from tests.support.commands import run
 from tests.support.lab import UsedLab
 
+pytestmark = pytest.mark.long
+
 DEADLINE_S = 900
 # case: (what is broken, the reason that comes back). Each by a stack of its own, made by Heat without our preflight.
 ON_THE_HOST = {
@@ -52,9 +54,8 @@ def attempt(world: StackUnderTest, case: str) -> str:
     return "created"
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("case", ON_THE_HOST)
-def test_reason_of_the_host_fails_the_stack(world: StackUnderTest, case: str) -> None:
+def test_host_failure_reason_fails_the_stack(world: StackUnderTest, case: str) -> None:
     """One after the other: two servers that boot at the same time on two emulating processors take twice as long."""
     reason = attempt(world, case)
     assert reason.startswith("CREATE_FAILED: ready: "), reason

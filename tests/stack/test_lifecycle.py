@@ -21,7 +21,7 @@ def is_there(world: StackUnderTest, pushed: ImageRef) -> bool:
     return world.registry().pull("lifecycle/kept", "1").digest == pushed.digest
 
 
-def test_replacing_the_server_is_said_beforehand(deployed: StackUnderTest, pushed: ImageRef) -> None:
+def test_server_replacement_is_announced_and_confirmed(deployed: StackUnderTest, pushed: ImageRef) -> None:
     """Asked, and nobody answers: nothing is changed."""
     server = deployed.server
     done = deployed.deploy("-P", USER)
@@ -46,7 +46,7 @@ def by_hand(deployed: StackUnderTest, pushed: ImageRef) -> StackUnderTest:
     return deployed
 
 
-def test_created_again_by_hand_and_adopted(by_hand: StackUnderTest, pushed: ImageRef) -> None:
+def test_deploy_adopts_a_stack_created_by_hand(by_hand: StackUnderTest, pushed: ImageRef) -> None:
     """The command finds the stack of the same name, and leaves its server alone."""
     server = by_hand.server
     done = by_hand.deploy()
@@ -96,12 +96,3 @@ def test_swifts_s3_api_as_storage(in_s3: StackUnderTest) -> None:
     assert in_s3.registry().pull("lifecycle/s3", "1").digest == image.digest
     names = " ".join(in_s3.objects(f"{in_s3.name}-bucket"))
     assert all(layer.digest.removeprefix("sha256:") in names for layer in image.layers)
-
-
-def test_destroy_leaves_the_images_unless_purged(in_s3: StackUnderTest) -> None:
-    before = in_s3.objects()
-    assert before
-    done = in_s3.destroy()
-    assert done.code == 0, done.err
-    assert in_s3.stack.get() is None
-    assert in_s3.objects() == before

@@ -10,6 +10,7 @@ from registry_stack.lab import lab
 from registry_stack.product import TEMPLATE
 from registry_stack.targets.cloud.stack import Request, Stack
 from tests.stack.stack_under_test import DEPLOY_S, StackUnderTest, heat_of
+from tests.support.deadlines import factor
 from tests.support.oci import OciClient
 from tests.support.ssh import ssh_host
 
@@ -53,7 +54,7 @@ class VolumeWorld:
 
 @pytest.fixture(scope="module")
 def created(world: StackUnderTest) -> Iterator[VolumeWorld]:
-    lab.up(volumes=True)
+    lab.up(volumes=True, patience=factor())
     made = VolumeWorld(world)
     try:
         made.create()
@@ -72,7 +73,7 @@ def test_everything_lasting_is_on_the_volume(created: VolumeWorld, world: StackU
     assert [one.id for one in world.lab.connect().block_storage.volumes() if one.status == "in-use"] == [volume]
 
 
-def test_it_outlives_the_server(created: VolumeWorld, world: StackUnderTest, tmp_path: Path) -> None:
+def test_volume_outlives_the_server(created: VolumeWorld, world: StackUnderTest, tmp_path: Path) -> None:
     """With another server: the same CA and what the mirror had, from the volume; the pushed images, from Swift."""
     certificate = created.stack.outputs()["ca_certificate"]
     (tmp_path / "ca.crt").write_text(certificate)
@@ -94,6 +95,6 @@ def test_it_outlives_the_server(created: VolumeWorld, world: StackUnderTest, tmp
     assert registry.pull("volume/kept", "1").digest == pushed.digest
 
 
-def test_it_goes_with_the_stack(created: VolumeWorld, world: StackUnderTest) -> None:
+def test_volume_is_deleted_with_the_stack(created: VolumeWorld, world: StackUnderTest) -> None:
     created.stack.delete(lambda _line: None)
     assert list(world.lab.connect().block_storage.volumes()) == []

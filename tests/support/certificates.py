@@ -1,19 +1,32 @@
-"""Certificates for the tests, and what a TLS server really presents."""
+"""Certificates for the tests, what a TLS server really presents, and the folder of the certificates on a host."""
 
 import ipaddress
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import NameOID
+from testinfra.host import Host
+
+from tests.support.deadlines import deadline, wait_until
+
+if TYPE_CHECKING:
+    from tests.host.targets import Target
 
 _TIMEOUT_S = 10
+# Of the host, and the ports that serve what is in it.
+CERTIFICATES = "/home/root/registry_certs"
+PORTS = (443, 5000)
+# A change is taken up once nothing has changed for two seconds.
+TAKEN_UP_S = 20
 
 
 @dataclass(frozen=True)
@@ -115,3 +128,54 @@ def certificate_at(authority: str) -> x509.Certificate:
     if der is None:
         raise AssertionError(f"{authority} presents no certificate")
     return x509.load_der_x509_certificate(der)
+
+
+def put(target: "Target", pair: Pair) -> None:
+    """Put a pair into the folder as an operator may: moved there, with a moment between the two."""
+    target.write(f"{CERTIFICATES}/new.key", pair.key)
+    target.write(f"{CERTIFICATES}/new.crt", pair.certificate)
+    target.host.check_output(f"cd {CERTIFICATES} && touch -d 2020-01-01 new.key new.crt && mv new.crt server.crt")
+    target.host.check_output(f"sleep 0.7 && mv {CERTIFICATES}/new.key {CERTIFICATES}/server.key")
+
+
+def own_authority(host: Host) -> Authority:
+    """The host's own CA, so that its clients accept what a test issues."""
+    files = (host.check_output(f"cat {CERTIFICATES}/ca.crt"), host.check_output(f"cat {CERTIFICATES}/ca.key"))
+    return Authority.load(*(text.encode() for text in files))
+
+
+def serials(target: "Target") -> set[int]:
+    """Serial numbers of the certificates that are served, of both ports."""
+    return {certificate_at(target.authority(port)).serial_number for port in PORTS}
+
+
+def wait_for(target: "Target", pair: Pair) -> None:
+    """Wait until both ports serve it."""
+    wanted = {pair.serial}
+
+    def probe() -> str | None:
+        found = serials(target)
+        return None if found == wanted else f"another one: {found}"
+
+    wait_until(probe, deadline(target.host, TAKEN_UP_S), "the new certificate to be served")
+
+
+def current_pair(host: Host) -> Pair:
+    """What is in the folder."""
+    names = ("server.crt", "server.key")
+    return Pair(*(f"{host.check_output('cat %s', f'{CERTIFICATES}/{name}')}\n".encode() for name in names))
+
+
+@contextmanager
+def restored(target: "Target") -> Iterator[Pair]:
+    """Whatever a test puts there, afterwards what was there before is back and served."""
+    before = current_pair(target.host)
+    target.host.check_output(f"rm -rf /root/certs-before && cp -a {CERTIFICATES} /root/certs-before")
+    try:
+        yield before
+    finally:
+        target.host.check_output("systemctl start registry-certs.path")
+        target.host.check_output(f"cp -a /root/certs-before/. {CERTIFICATES}/ && rm -rf /root/certs-before")
+        # Not with a run that began before, and none that goes on into the next test.
+        target.host.check_output("systemctl restart registry-certs")
+        wait_for(target, before)

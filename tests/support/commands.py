@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.deadlines import scaled
+
 ROOT = Path(__file__).resolve().parents[2]
 # Nothing answers there, and at once: these deployments have no upstream.
 NO_UPSTREAM = "upstream_url=http://127.0.0.1:9"
@@ -50,7 +52,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str], started: float, timeout_s: float = 200) -> Done:
     """Wait for it."""
-    out, err = process.communicate(timeout=timeout_s)
+    out, err = process.communicate(timeout=scaled(timeout_s))
     return Done(process.returncode, out, err, time.monotonic() - started)
 
 

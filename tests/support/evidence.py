@@ -1,4 +1,4 @@
-"""What is kept of a failed test: one folder per run, one below it per test, named in the terminal summary."""
+"""What is kept of a failed test: one folder per run, one below it per test, named in the report of the test."""
 
 import re
 import tempfile
@@ -19,11 +19,11 @@ class Evidence:
         self.folder: Path | None = None
         self.kept = 0
 
-    def keep(self, test: str, collect: Collect) -> None:
-        """Have `collect` write into the folder of a test; its own failure does not hide the test's."""
+    def keep(self, test: str, collect: Collect) -> str:
+        """Have `collect` write into the folder of a test, whose path is returned; errors of it are noted there."""
         self.kept += 1
         if self.kept > _MOST:
-            return
+            return "not collected: too many tests have failed before"
         if self.folder is None:
             self.folder = Path(tempfile.mkdtemp(prefix=f"registry-stack-{self.suite}-"))
         folder = self.folder / re.sub(r"[^\w.-]+", "_", test)
@@ -32,7 +32,4 @@ class Evidence:
             collect(folder)
         except Exception as error:
             (folder / "not-collected.txt").write_text(f"{type(error).__name__}: {error}\n")
-
-    def summary(self) -> str:
-        """One line for the terminal; empty when nothing was kept."""
-        return f"logs of the failed tests: {self.folder}" if self.folder else ""
+        return str(folder)

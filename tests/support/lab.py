@@ -17,6 +17,7 @@ from registry_stack.lab import credentials, lab, settings
 from registry_stack.targets.choice import Target, cloud_options
 from registry_stack.targets.cloud.connection import connect
 from registry_stack.targets.cloud.options import CloudOptions
+from tests.support.deadlines import factor
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def used_lab() -> Iterator[UsedLab]:
     there = Machine.find(client, settings.NAME)
     ours = there is None or not there.running
     try:
-        yield UsedLab(client, lab.up())
+        yield UsedLab(client, lab.up(patience=factor()))
     finally:
         if ours:
             lab.down()

@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 
 from registry_stack.docker.machine import Machine, MachineSpec
 from registry_stack.images.project import ensure_project_image
-from registry_stack.polling import wait_until
+from tests.support.deadlines import wait_until
 
 # Under the same domain as the upstream: the edge sends credentials nowhere else.
 AUTH_NAME = "auth.upstream.test"

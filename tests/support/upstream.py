@@ -24,8 +24,8 @@ from docker.models.networks import Network
 from registry_stack.docker.machine import PROJECT, PROJECT_LABEL, Machine, MachineSpec
 from registry_stack.docker.ports import free_port
 from registry_stack.images.service import service_image
-from registry_stack.polling import wait_until
 from tests.support.certificates import Pair, certificate_at
+from tests.support.deadlines import wait_until
 from tests.support.oci import ImageRef, Layer, OciClient
 from tests.support.tokens import AUTH_NAME, TokenServer
 
