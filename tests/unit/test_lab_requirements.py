@@ -17,7 +17,7 @@ def _engine(**info: Any) -> Any:
 
 def test_too_little_memory_is_said_with_both_numbers() -> None:
     # Not this machine's total: an engine elsewhere, of which nothing else is known.
-    with pytest.raises(RegistryStackError, match=rf"needs {settings.MEMORY_MIB} MiB of memory.* has 2048 MiB in all"):
+    with pytest.raises(RegistryStackError, match=rf"needs {settings.MEMORY_MIB} MiB of memory.* has 2048 MiB in total"):
         requirements.check_memory(_engine(MemTotal=2 * _GIB))
 
 

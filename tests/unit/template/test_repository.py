@@ -1,7 +1,6 @@
 """heat/registry.yaml and cloud-config: what Heat and the loaders make of them."""
 
 import ast
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -125,19 +124,6 @@ def test_rules_of_the_template(product: Product, rule: Callable[[Template], list
 
 def test_exactly_the_ten_are_required(product: Product) -> None:
     assert template_rules.required_are(product.template, TEN) == []
-
-
-def test_readme_has_the_parameters_by_group(product: Product) -> None:
-    """A line of the ten, and a table with a row for each other group."""
-    text = (REPOSITORY / "README.md").read_text()
-    ten = re.search(r"^The ten parameters without a default are (.*?)\. The others", text, re.MULTILINE | re.DOTALL)
-    table = re.search(r"^\| group \| parameters \|\n\|.*\n((?:\|.*\n)+)", text, re.MULTILINE)
-    assert ten
-    assert table
-    # In brackets: what a parameter takes.
-    rows = [re.sub(r"\(.*?\)", "", row) for row in (ten[1], *table[1].splitlines())]
-    found = [re.findall(r"`(\w+)`", row) for row in rows]
-    assert found == [list(group.parameters) for group in product.template.groups]
 
 
 def test_the_example_has_the_ten_and_is_enough(product: Product) -> None:
