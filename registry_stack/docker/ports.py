@@ -1,4 +1,4 @@
-"""Ports of this machine: which are taken, and which one is free."""
+"""Which ports of this machine are taken."""
 
 import errno
 import socket
@@ -19,16 +19,6 @@ def check_ports(address: str, wanted: Mapping[str, int | None]) -> None:
             f"port {ports} on {address} {are} taken: stop what listens there, "
             f"or choose another with {' and '.join(taken)}"
         )
-
-
-def free_port(address: str) -> int:
-    """A free TCP port; raises RegistryStackError if this machine does not have that address."""
-    with socket.socket() as probe:
-        try:
-            probe.bind((address, 0))
-        except OSError as error:
-            raise _no_address(address, error) from error
-        return int(probe.getsockname()[1])
 
 
 def _listening(address: str, port: int) -> bool:

@@ -11,6 +11,7 @@ read-only one on the same volume.
 """
 
 import re
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +23,6 @@ import requests
 from docker.models.networks import Network
 
 from registry_stack.docker.machine import PROJECT, PROJECT_LABEL, Machine, MachineSpec
-from registry_stack.docker.ports import free_port
 from registry_stack.images.service import service_image
 from tests.support.certificates import Pair, certificate_at
 from tests.support.deadlines import wait_until
@@ -105,7 +105,7 @@ class Upstream:
         if tls is not None:
             environment |= {"REGISTRY_HTTP_TLS_CERTIFICATE": _CERTIFICATE, "REGISTRY_HTTP_TLS_KEY": _KEY}
             files |= {_CERTIFICATE: (tls.certificate, 0o644), _KEY: (tls.key, 0o644)}
-        port = free_port(published) if published else None
+        port = _free_port(published) if published else None
         store = Machine.boot(
             client,
             MachineSpec(
@@ -283,3 +283,9 @@ def _settings(
 def now() -> datetime:
     """For `since`."""
     return datetime.now(UTC)
+
+
+def _free_port(address: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        return int(probe.getsockname()[1])
