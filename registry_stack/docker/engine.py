@@ -16,6 +16,7 @@ from docker.utils import kwargs_from_env
 
 from registry_stack.docker.packages import find_program, has_apt, install_packages
 from registry_stack.errors import RegistryStackError
+from registry_stack.file_lock import file_lock
 from registry_stack.polling import wait_until
 from registry_stack.progress import ProgressCallback, no_progress
 
@@ -24,6 +25,7 @@ DAEMON_LOG = Path("/var/log/docker-registry-stack-dockerd.log")
 # How long the engine may send nothing: a build that downloads packages is silent for minutes.
 READ_TIMEOUT_S = 900
 START_DEADLINE_S = 60
+START_LOCK = Path("/run/docker-registry-stack.lock")
 STOP_DEADLINE_S = 15
 PID_FILES = (Path("/var/run/docker.pid"), Path("/var/run/docker/containerd/containerd.pid"))
 PACKAGES = ("docker.io", "iptables")
@@ -37,9 +39,12 @@ def engine(report: ProgressCallback = no_progress) -> docker.DockerClient:
     if client is not None:
         return client
     _raise_if_not_startable()
-    if not _installed():
-        _install(report)
-    return _connect() or _start(report)
+    # Two runs must neither install the engine at once nor start two daemons.
+    with file_lock(START_LOCK, report, "waiting for another run that starts Docker"):
+        client = _connect()
+        if client is None and not _installed():
+            _install(report)
+        return client or _connect() or _start(report)
 
 
 def _connect() -> docker.DockerClient | None:

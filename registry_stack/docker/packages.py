@@ -12,6 +12,9 @@ from registry_stack.progress import ProgressCallback, no_progress
 # An ordinary user's PATH on Debian lacks these, where dockerd is.
 _SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
+# Another installation, such as unattended upgrades, is waited for.
+_APT_GET = ("apt-get", "-o", "DPkg::Lock::Timeout=300")
+
 
 def find_program(name: str) -> str | None:
     """The path of a program, those for the administrator included."""
@@ -30,9 +33,9 @@ def install_packages(
     report(f"installing {', '.join(packages)} with apt-get")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     # A third party's broken package source fails `update` but need not fail the install: judge that alone.
-    subprocess.run(["apt-get", "update"], env=environment, capture_output=True, check=False)
+    subprocess.run([*_APT_GET, "update"], env=environment, capture_output=True, check=False)
     wanted = [*packages, *filter(_is_available, where_available)]
-    command = ["apt-get", "install", "--yes", "--no-install-recommends", *wanted]
+    command = [*_APT_GET, "install", "--yes", "--no-install-recommends", *wanted]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
