@@ -8,15 +8,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import html5lib
 import pytest
-import tinycss2
-import tree_sitter_javascript
 import yaml
-from tree_sitter import Language, Node, Parser
 
 from registry_stack.userdata.host_files import UNIT_DIRECTORY, HostFile
 from tests.unit.template.rules import IMAGE_UNITS
@@ -149,45 +145,6 @@ def gawk_lint(directory: Path) -> str:
     assert programs, "no awk program found"
     results = [run("gawk", "--lint", "-e", "BEGIN { exit } END { exit }", "-f", program) for program in programs]
     return "".join(result.stderr for result in results)
-
-
-def html_errors(text: str) -> list[str]:
-    """The parse errors of an HTML document, as the standard defines them."""
-    parser = html5lib.HTMLParser()
-    parser.parse(text)
-    return [f"line {line}: {code} {details}" for (line, _column), code, details in parser.errors]
-
-
-def css_errors(text: str) -> list[str]:
-    """The syntax errors of a style sheet, those of its declarations included."""
-    return [f"line {node.source_line}: {node.message}" for node in _css_nodes(text) if node.type == "error"]
-
-
-def _css_nodes(text: str) -> Iterator[tinycss2.ast.Node]:
-    pending = tinycss2.parse_stylesheet(text, skip_comments=True, skip_whitespace=True)
-    while pending:
-        node = pending.pop()
-        yield node
-        if node.type == "qualified-rule":
-            pending += tinycss2.parse_blocks_contents(node.content)
-        elif node.type == "at-rule" and node.content:
-            pending += tinycss2.parse_rule_list(node.content, skip_comments=True, skip_whitespace=True)
-
-
-def javascript_errors(text: str) -> list[str]:
-    """Where a script is not JavaScript."""
-    tree = Parser(Language(tree_sitter_javascript.language())).parse(text.encode())
-    return [f"line {node.start_point.row + 1}: {node.type}" for node in _nodes(tree.root_node) if _is_error(node)]
-
-
-def _nodes(node: Node) -> Iterator[Node]:
-    yield node
-    for child in node.children:
-        yield from _nodes(child)
-
-
-def _is_error(node: Node) -> bool:
-    return node.is_error or node.is_missing
 
 
 def parsed_by_bash(script: str) -> str:

@@ -249,16 +249,6 @@ def test_awk_programs_pass_gawk_lint() -> None:
     assert linters.gawk_lint(FILES) == ""
 
 
-@pytest.mark.parametrize(
-    ("suffix", "errors"),
-    [(".html", linters.html_errors), (".css", linters.css_errors), (".js", linters.javascript_errors)],
-)
-def test_status_page_is_well_formed(suffix: str, errors: Callable[[str], list[str]]) -> None:
-    found = list(FILES.rglob(f"*{suffix}"))
-    assert found
-    assert {path.name: errors(path.read_text()) for path in found} == {path.name: [] for path in found}
-
-
 def test_cloud_init_takes_it(product: Product, tmp_path: Path) -> None:
     assert linters.cloud_init_schema(product.rendered(), tmp_path) == ""
 
