@@ -18,6 +18,7 @@ LEFT_OUT = (
     "--ignore=tests/unit/template/test_page_and_scripts.py",
     "--deselect=tests/unit/template/test_repository.py::test_scripts_pass_shellcheck",
     "--deselect=tests/unit/template/test_repository.py::test_scripts_are_formatted",
+    "--deselect=tests/unit/template/test_linters.py::test_shfmt",
 )
 
 

@@ -13,7 +13,7 @@ from tests.unit.template.repository import LOADERS, Product
 from tests.unit.template.test_repository import OPTIONS
 
 ADDRESSES = {"public_ipv4": "192.0.2.1", "private_ipv4": "10.0.0.1", "public_ipv6": "", "private_ipv6": "2001:db8::1"}
-ZIPPED = base64.b64encode(gzip.compress(b"text\n")).decode()
+ZIPPED = base64.b64encode(gzip.compress(b"text\n", mtime=0)).decode()
 FILE = """#cloud-config
 write_files:
   - {path: /etc/a, content: a, permissions: '0600', owner: root, encoding: ''}

@@ -89,38 +89,6 @@ def test_gawk_lint(tmp_path: Path, text: str, complaint: str) -> None:
     assert bool(complaint) == bool(result)
 
 
-@pytest.mark.parametrize(
-    ("text", "errors"),
-    [
-        ("<!doctype html><title>a</title><p>b", []),
-        ("<!doctype html>\n<title>a</title><p>b</div>", ["line 2: end-tag-too-early {'name': 'div'}"]),
-    ],
-)
-def test_html_errors(text: str, errors: list[str]) -> None:
-    assert linters.html_errors(text) == errors
-
-
-@pytest.mark.parametrize(
-    ("text", "lines"),
-    [
-        ("a { b: c; } @media (d) { e { f: g; } }", []),
-        ("a { b: c; }\nd { e f; }\n", ["line 2"]),
-        ("@media (d) {\n e { f g; } }", ["line 2"]),
-        ("a { b: c }\n}\nd", ["line 3"]),
-    ],
-)
-def test_css_errors(text: str, lines: list[str]) -> None:
-    assert [error.partition(":")[0] for error in linters.css_errors(text)] == lines
-
-
-@pytest.mark.parametrize(
-    ("text", "errors"),
-    [("const a = b?.c ?? 1;", []), ("let a;\nlet = (;", ["line 2: ERROR"]), ("f(a", ["line 1: ERROR"])],
-)
-def test_javascript_errors(text: str, errors: list[str]) -> None:
-    assert linters.javascript_errors(text) == errors
-
-
 def test_yamllint(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("a: 1\na: 2\n")

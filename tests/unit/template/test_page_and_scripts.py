@@ -60,3 +60,35 @@ def test_status_page_is_well_formed(suffix: str, errors: Callable[[str], list[st
     found = list(FILES.rglob(f"*{suffix}"))
     assert found
     assert {path.name: errors(path.read_text()) for path in found} == {path.name: [] for path in found}
+
+
+@pytest.mark.parametrize(
+    ("text", "errors"),
+    [
+        ("<!doctype html><title>a</title><p>b", []),
+        ("<!doctype html>\n<title>a</title><p>b</div>", ["line 2: end-tag-too-early {'name': 'div'}"]),
+    ],
+)
+def test_html_errors(text: str, errors: list[str]) -> None:
+    assert html_errors(text) == errors
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("a { b: c; } @media (d) { e { f: g; } }", []),
+        ("a { b: c; }\nd { e f; }\n", ["line 2"]),
+        ("@media (d) {\n e { f g; } }", ["line 2"]),
+        ("a { b: c }\n}\nd", ["line 3"]),
+    ],
+)
+def test_css_errors(text: str, lines: list[str]) -> None:
+    assert [error.partition(":")[0] for error in css_errors(text)] == lines
+
+
+@pytest.mark.parametrize(
+    ("text", "errors"),
+    [("const a = b?.c ?? 1;", []), ("let a;\nlet = (;", ["line 2: ERROR"]), ("f(a", ["line 1: ERROR"])],
+)
+def test_javascript_errors(text: str, errors: list[str]) -> None:
+    assert javascript_errors(text) == errors
