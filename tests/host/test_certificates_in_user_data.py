@@ -12,6 +12,7 @@ import pytest
 from registry_stack.docker.engine import engine
 from registry_stack.docker.machine import Machine, remove_labelled
 from registry_stack.product import TEMPLATE
+from registry_stack.targets.local import host as rendering
 from registry_stack.targets.local import target as local
 from registry_stack.targets.local.options import LocalOptions
 from registry_stack.targets.local.rollout import wait_until_ready
@@ -69,7 +70,7 @@ def booted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     ensure_network(engine(), options.network, options.all_labels)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(local, "TEMPLATE", edited_template(tmp_path_factory.mktemp("product"), pair))
+            patch.setattr(rendering, "TEMPLATE", edited_template(tmp_path_factory.mktemp("product"), pair))
             if request.param == "cloud-init":
                 local.deploy(options, read_environment([], []))
                 machine = local.find_host(run)
