@@ -18,7 +18,6 @@ from registry_stack.images.archive import cache_path
 from registry_stack.images.cleanup import list_project_images
 from registry_stack.images.project import BASE_SUITES
 from registry_stack.images.service import SUITE
-from registry_stack.polling import wait_until
 from registry_stack.product import IMAGE_PARAMETERS, TEMPLATE
 from registry_stack.targets.local.host import fallback_values
 from registry_stack.targets.local.options import LocalOptions
@@ -27,6 +26,7 @@ from registry_stack.template.environment import read_environment
 from registry_stack.template.parameters import resolve_parameters
 from registry_stack.template.template import load_template
 from tests.support.commands import NO_UPSTREAM, ROOT
+from tests.support.deadlines import wait_until
 
 # The images are copied into that engine, and three boots.
 pytestmark = pytest.mark.long
