@@ -21,7 +21,7 @@ TOKEN_SERVICES = {
     "notupstream.test": False,
     "upstream.test.elsewhere.org": False,
     "upstreamxtest": False,
-    "test": False,
+    "sibling.test": False,
 }
 # What a mirror may answer whose upstream does not let it in.
 REFUSED = (401, 403, 404, 500, 502, 503)
