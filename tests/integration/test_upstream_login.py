@@ -8,6 +8,7 @@ import pytest
 from tests.integration.cache import warm
 from tests.integration.host import EDGE, PROXY, REDIS, Host, MakeHost
 from tests.integration.session import Run
+from tests.support.deadlines import wait_until
 from tests.support.oci import ACCEPT
 from tests.support.tokens import AUTH_NAME
 from tests.support.upstream import PASSWORD, USERNAME, Auth, Upstream, now
@@ -20,7 +21,7 @@ TOKEN_SERVICES = {
     "elsewhere.test": False,
     "notupstream.test": False,
     "upstream.test.elsewhere.org": False,
-    "upstreamxtest": False,
+    "auth.upstreamxtest": False,
     "sibling.test": False,
 }
 # What a mirror may answer whose upstream does not let it in.
@@ -79,7 +80,7 @@ def test_credentials_are_not_sent_to_another_domain(this_run: Run, host: Host) -
     with upstream_with(this_run, host, "token", "auth.elsewhere.test") as upstream:
         upstream.push(repo, "1", [1000])
         assert host.mirror.request("GET", f"/v2/{repo}/manifests/1").status_code in REFUSED
-        assert upstream.token_requests
+        wait_for_token_requests(upstream, 1)
         assert {line.split()[0] for line in upstream.token_requests} == {"anonymous"}
         edge = host.address(EDGE)
         for name, trusted in TOKEN_SERVICES.items():
@@ -87,7 +88,18 @@ def test_credentials_are_not_sent_to_another_domain(this_run: Run, host: Host) -
             asked = len(upstream.token_requests)
             url = f"http://{edge}:8080/token/http/{name}:8080/token?service=x&scope=repository:{asked}:pull"
             host.exec("curl", "-s", "-m", "10", "-o", "/dev/null", url)
+            wait_for_token_requests(upstream, asked + 1)
             assert upstream.token_requests[asked:] == [f"{'token' if trusted else 'anonymous'} repository:{asked}:pull"]
+
+
+def wait_for_token_requests(upstream: Upstream, number: int) -> None:
+    """Its log comes a moment after its answers."""
+
+    def probe() -> str | None:
+        found = upstream.token_requests
+        return None if len(found) >= number else f"{len(found)} requests"
+
+    wait_until(probe, 10, f"{number} requests at the token service")
 
 
 def test_wrong_password(this_run: Run, host: Host) -> None:
