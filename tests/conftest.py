@@ -25,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Each worker of pytest-xdist boots a host of its own; a server, or a host that is kept, is there once."""
+    """Each worker of pytest-xdist boots a host; a server, or a kept host, exists only once."""
     if config.getoption("--keep") or config.getoption("--target") != "local":
         config.option.numprocesses = 0
 

@@ -29,7 +29,7 @@ START_LOCK = Path("/run/docker-registry-stack.lock")
 STOP_DEADLINE_S = 15
 PID_FILES = (Path("/var/run/docker.pid"), Path("/var/run/docker/containerd/containerd.pid"))
 PACKAGES = ("docker.io", "iptables")
-# The `docker` command: since Debian 13 a package of its own, which docker.io only recommends.
+# The `docker` command: since Debian 13 a separate package, which docker.io only recommends.
 CLIENT_PACKAGES = ("docker-cli",)
 
 

@@ -72,7 +72,7 @@ echo "Last: $(cat /proc/sys/kernel/cap_last_cap)"
 
 
 def machine_privileges(client: docker.DockerClient, image: str) -> dict[str, Any]:
-    """The arguments of containers.create for a container that runs systemd or an engine of its own."""
+    """The arguments of containers.create for a container that runs systemd or an engine."""
     return {
         "cap_add": ["ALL"],
         "cap_drop": list(_to_drop(client, image)),

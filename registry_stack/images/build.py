@@ -16,7 +16,7 @@ from registry_stack.images.pull import present
 from registry_stack.progress import ProgressCallback
 
 FOLDER = Path(__file__).parent
-# Files that every build may COPY, besides those of its own folder.
+# Files that every build may COPY, besides those of the image's folder.
 COMMON = FOLDER / "common"
 PROJECT = "registry-stack"
 INPUTS_LABEL = "org.registry-stack.inputs"

@@ -21,7 +21,7 @@ BASE_SUITES = {
 
 
 def ensure_project_image(client: docker.DockerClient, name: str, report: ProgressCallback = no_progress) -> str:
-    """Return the tag of one of our own images, built first if its Dockerfile, files or base have changed."""
+    """Return the tag of a project image, and build it first if its Dockerfile, files or base have changed."""
     if name not in BASE_SUITES:
         raise RegistryStackError(f"there is no image {name!r}: there are {', '.join(sorted(BASE_SUITES))}")
     return ensure_built(client, name, base_image(client, BASE_SUITES[name], report), report)

@@ -47,7 +47,7 @@ def limit_rate(client: docker.DockerClient, machine: Machine, megabits: float | 
     """Limit what a machine sends, to all clients together, to `megabits` per second (tc-tbf(8)), or no longer (None).
 
     Set from a container in the same network name space, as the machine itself has neither tc nor the right to use it;
-    `image` is one of our own that has tc.
+    `image` is a project image that has tc.
     """
     shape = "tc qdisc delete dev eth0 root 2>/dev/null || true"
     if megabits is not None:

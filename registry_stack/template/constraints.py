@@ -26,7 +26,7 @@ def check(constraint: Constraint, value: Any) -> None:
     """
     problem = _CHECKS[constraint.kind](constraint.definition, value)
     if problem and constraint.description:
-        # Heat also shows the author's words instead of its own.
+        # Heat also shows the author's words instead of the built-in message.
         raise ValueError(f"{{value}} is refused: {' '.join(constraint.description.split())}")
     if problem:
         raise ValueError(problem)

@@ -74,7 +74,7 @@ def pack(tree: Path) -> str:
 
 
 def plain(tree: Path) -> str:
-    """The same cloud-config to be read: every file an entry of its own, with its comments."""
+    """The same cloud-config to be read: one entry per file, with its comments."""
     document, inside = _read(tree)
     document["write_files"] += inside
     return _HEADER + _dump(document)

@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # Not the fixtures: the first one may have to build the images.
         item.add_marker(pytest.mark.timeout(scaled(240 if local else 900), func_only=True))
     if not local:
-        # What boots hosts of its own does so on the engine here whatever the target is: it is left to `--target local`.
+        # Tests that boot further hosts do so on the engine here, whatever the target: they run for `local` only.
         others = {item for item in ours if "target" not in getattr(item, "fixturenames", ())}
         config.hook.pytest_deselected(items=list(others))
         items[:] = [item for item in items if item not in others]
@@ -67,7 +67,7 @@ def _collect(config: pytest.Config, folder: Path) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def state(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A place of our own for what the commands remember, not the user's."""
+    """A state folder of this run instead of the user's."""
     keep = str(request.config.getoption("--keep"))
     folder = Path("/tmp/registry-stack-tests") / keep if keep else tmp_path_factory.mktemp("state")
     with pytest.MonkeyPatch.context() as patch:

@@ -90,7 +90,7 @@ class GivenCloud:
 
 
 class StackTarget(Target):
-    """A stack of its own, with an upstream of its own."""
+    """A separate stack with a separate upstream."""
 
     # Emulated, a boot alone takes more than a minute.
     ready_s = 600

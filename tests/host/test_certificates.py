@@ -104,7 +104,7 @@ def test_own_pair_is_loaded_by_a_restart(target: Target, host: Host) -> None:
     ids=["mismatch", "no-certificate", "no-key"],
 )
 def test_bad_pair_is_refused(target: Target, host: Host, name: str, content: bytes | None, reason: str) -> None:
-    """One line in the journal, and the old pair goes on serving: by itself and after a restart."""
+    """One line in the journal, and the old pair is still served: by itself and after a restart."""
     refused(target, host, name, content or own_authority(host).issue([target.reached_as]).key, reason)
 
 

@@ -70,7 +70,7 @@ def test_docker_pulls_through_the_mirror(machine: Machine, host: Host, upstream:
 
 
 def test_another_store_pulls_from_the_cache(machine: Machine, host: Host, upstream: Upstream, image: ImageRef) -> None:
-    """Podman has a store of its own; what Docker pulled before comes from the cache."""
+    """Podman has a separate store; the image that Docker pulled before comes from the cache."""
     machine.exec(["docker", "pull", "--quiet", "for-clients:1"])
     before, since = upstream.blob_fetches(), journal(host)
     machine.exec(["podman", "pull", "--quiet", "docker.io/library/for-clients:1"])

@@ -107,7 +107,7 @@ def test_deploys_after_a_killed_deploy(client: DockerClient, deployed: str) -> N
 
 
 def test_deploy_warns_without_an_upstream(deployed: str) -> None:
-    """Without an upstream the local target warns and goes on."""
+    """Without an upstream the local target warns and continues."""
     done = run(*deploy(NAME))
     assert "warning: the mirror cannot pull library/hello-world:latest from http://127.0.0.1:9" in done.err
     assert done.code == 0

@@ -172,7 +172,7 @@ def test_metrics_can_be_published(host: Host, target: Target) -> None:
 
 
 def test_unread_access_log_is_bounded(host: Host, mirror: OciClient) -> None:
-    """Without its reader the record of requests fills a small file system of its own, and pulls go on."""
+    """When nothing reads the request log, it fills a small separate file system, and pulls continue."""
     host.check_output("systemctl stop registry-metrics")
     try:
         host.run("head -c 200M /dev/zero > /run/registry/access/filler")

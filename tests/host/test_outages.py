@@ -12,7 +12,7 @@ from tests.support.oci import ACCEPT, ImageRef, OciClient
 from tests.support.outages import Outage, gone, hanging
 from tests.support.upstream import Upstream
 
-# A pull of a small cached image, each of its requests, while something is away.
+# Each request of a pull of a small cached image during an outage.
 QUICK_S = 15
 
 
@@ -25,7 +25,7 @@ def cached(target: Target, upstream: Upstream) -> ImageRef:
 
 @pytest.fixture(params=[gone, hanging])
 def away(request: pytest.FixtureRequest, target: Target, upstream: Upstream, cached: ImageRef) -> Iterator[None]:
-    """The upstream is away, in one of two ways; afterwards the mirror reaches it again."""
+    """The upstream fails in one of two ways; afterwards the mirror reaches it again."""
     outage: Outage = request.param
     with outage(upstream):
         yield

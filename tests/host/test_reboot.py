@@ -1,4 +1,4 @@
-"""A reboot at the worst moment: the upstream is away, the certificate is the user's own. Nothing is lost."""
+"""A reboot at the worst moment: the upstream is down and the certificate is the user's. Nothing is lost."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

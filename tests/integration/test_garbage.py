@@ -73,7 +73,7 @@ def test_collects_without_redis(filesystem_host: Host) -> None:
     finally:
         filesystem_host.start(REDIS)
     assert result.code == 0
-    assert "warning: redis is away: its cache is empty when it comes back" in result.err
+    assert "warning: redis does not answer: its cache will be empty when it restarts" in result.err
 
 
 def test_failed_collection_clears_the_descriptor_cache(filesystem_host: Host) -> None:

@@ -171,5 +171,5 @@ def test_registry_is_reachable_through_the_edge_only(filesystem_host: Host) -> N
     """On the private network the registry answers on no TCP port but that of its metrics."""
     sockets = [line.split() for line in filesystem_host.exec_in(REGISTRY, "cat", *TCP_SOCKETS).splitlines()]
     ports = {int(one[1].rpartition(":")[2], 16) for one in sockets if one[3] == LISTENING}
-    # Docker's resolver listens in every container, on an address and port of its own.
+    # Docker's resolver listens in every container, on a separate address and port.
     assert {port for port in ports if port < 10000} == {5001}

@@ -1,4 +1,4 @@
-"""Images in a real Swift: what is there, how it gets there with awkward passwords, and what is said when it cannot."""
+"""Images in a real Swift: which objects a push creates, awkward passwords, and the errors when Swift refuses."""
 
 import hashlib
 import resource

@@ -1,4 +1,4 @@
-"""The upstream is gone for good: what was cached goes on being served, also after restarts; the rest fails soon."""
+"""The upstream never returns: cached images are still served, also after restarts; everything else fails quickly."""
 
 import time
 

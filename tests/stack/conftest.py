@@ -43,7 +43,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UsedLab]:
-    """The lab, and a place of our own for what the commands remember, not the user's."""
+    """The lab, and a state folder of this run instead of the user's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGISTRY_STACK_STATE", str(tmp_path_factory.mktemp("state")))
         with used_lab() as lab:
@@ -63,7 +63,7 @@ def world(request: pytest.FixtureRequest, lab: UsedLab) -> Iterator[StackUnderTe
 
 @pytest.fixture(scope="session")
 def deployed(world: StackUnderTest) -> StackUnderTest:
-    """With its stack: the first `deploy` is interrupted halfway, the second goes on with it."""
+    """With its stack: the first `deploy` is interrupted halfway, the second continues it."""
     world.deploy_interrupted()
     return world
 

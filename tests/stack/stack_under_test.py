@@ -175,7 +175,7 @@ class StackUnderTest:
         try:
             cloud.destroy(self.lab.options(self.name), purge=True)
             connection = self.lab.connect()
-            # Swift's S3 API keeps the parts of multipart uploads in a container of its own.
+            # Swift's S3 API keeps the parts of multipart uploads in a second container.
             ours = {self.container, f"{self.name}-bucket", f"{self.name}-bucket+segments"}
             for container in ours & set(_containers(connection)):
                 for item in connection.object_store.objects(container):

@@ -21,7 +21,7 @@ from tests.support.lab import UsedLab
 pytestmark = pytest.mark.long
 
 DEADLINE_S = 900
-# case: (what is broken, the reason that comes back). Each by a stack of its own, made by Heat without our preflight.
+# case: (what is broken, the expected reason). Each is a separate stack that Heat creates without preflight checks.
 ON_THE_HOST = {
     "image": (
         {"registry_image": "upstream.test:5000/registry:no-such-tag"},

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.long
 
 
 class VolumeWorld:
-    """A stack of its own with a volume; its pushed images are in Swift."""
+    """A second stack, with a volume; its pushed images are in Swift."""
 
     def __init__(self, world: StackUnderTest) -> None:
         self.world = world

@@ -177,6 +177,6 @@ def restored(target: "Target") -> Iterator[Pair]:
     finally:
         target.host.check_output("systemctl start registry-certs.path")
         target.host.check_output(f"cp -a /root/certs-before/. {CERTIFICATES}/ && rm -rf /root/certs-before")
-        # Not with a run that began before, and none that goes on into the next test.
+        # A run that began before must not restore it, and none may continue into the next test.
         target.host.check_output("systemctl restart registry-certs")
         wait_for(target, before)

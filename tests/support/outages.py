@@ -1,4 +1,4 @@
-"""Ways in which an upstream is away for a while; afterwards it is back."""
+"""Outages of an upstream, which end with the context."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager

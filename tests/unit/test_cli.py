@@ -35,7 +35,7 @@ Command = Callable[..., Done]
 
 @pytest.fixture
 def registry_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command in this process, with a state folder of its own and no Docker engine or cloud to be found."""
+    """Runs a command in this process, with a fresh state folder and neither a Docker engine nor a cloud."""
     for name in [name for name in os.environ if name.startswith(("OS_", "DOCKER_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("REGISTRY_STACK_STATE", str(tmp_path / "state"))

@@ -40,7 +40,7 @@ def test_no_answer_means_the_safe_minimum() -> None:
 
 
 def test_what_the_engine_does_not_know_is_not_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Docker 20.10 on an engine of its own kind: the kernel has three capabilities that neither knows."""
+    """Docker 20.10 on a newer kernel: the kernel has three capabilities that neither knows."""
 
     def create(_image: str, cap_drop: list[str]) -> SimpleNamespace:
         unknown = [name for name in cap_drop if name in ("PERFMON", "BPF", "CHECKPOINT_RESTORE")]

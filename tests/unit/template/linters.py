@@ -17,7 +17,7 @@ import yaml
 from registry_stack.userdata.host_files import UNIT_DIRECTORY, HostFile
 from tests.unit.template.rules import IMAGE_UNITS
 
-# Programs of the image that units may start; scripts of our own must be in write_files.
+# Programs of the image that units may start; the project's scripts must be in write_files.
 IMAGE_PROGRAMS = ("/usr/bin/docker", "/bin/rm", "/bin/sh", "/bin/bash", "/usr/bin/systemctl", "/bin/mkdir")
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "docker-registry-tests"
 
@@ -38,7 +38,7 @@ def write_tree(files: Iterable[HostFile], root: Path) -> None:
 
 
 def systemd_verify(files: Mapping[str, HostFile], root: Path) -> str:
-    """What `systemd-analyze verify` says about every unit, in a root of its own; empty when nothing."""
+    """What `systemd-analyze verify` says about every unit, in a separate root; empty when nothing."""
     if not shutil.which("systemd-analyze"):
         pytest.fail("systemd-analyze is missing: apt-get install systemd")
     write_tree(files.values(), root)

@@ -228,7 +228,7 @@ def test_hostile_values_arrive_as_they_are(product: Product, tmp_path: Path, val
 
 @pytest.mark.parametrize("value", BROKEN_LINES, ids=ascii)
 def test_values_that_would_break_the_file_are_refused(product: Product, value: str) -> None:
-    """A line break in a value would be YAML of its own: a parameter could write anything on the host."""
+    """A line break in a value would end its YAML line: a parameter could write anything on the host."""
     assert list(on_the_host(product, value)) == []
 
 
