@@ -22,6 +22,8 @@ _SERVICES = {
     "keystoneauth1": "OpenStack error: ",
     "openstack": "OpenStack error: ",
 }
+# What Typer, as a shell, makes of Ctrl-C.
+INTERRUPTED = 130
 
 
 @contextmanager
@@ -59,8 +61,7 @@ def report_errors(commands: typer.Typer) -> None:
     try:
         commands(standalone_mode=True)
     except SystemExit as left:
-        # Typer turns Ctrl-C into this.
-        if left.code == 130:
+        if left.code == INTERRUPTED:
             fail("interrupted")
             _print_notes(left)
         raise

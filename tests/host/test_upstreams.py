@@ -89,6 +89,9 @@ def world(request: pytest.FixtureRequest) -> Iterator[StackUnderTest]:
         for kind in ("containerd", "podman"):
             configure(client, kind, deployment, FQDN)
         client.put(f"{BUILD}/Dockerfile", DOCKERFILE)
+        # The BuildKit in Docker 20.10 reads a registry's CA when the engine starts, not when it is reloaded.
+        client.restart()
+        client.wait_for_docker()
         yield StackUnderTest(deployment, backend.testinfra_host(local.find_host(run)), client, first, second)
     finally:
         remove_labelled(engine(), f"{RUN_LABEL}={run}")
