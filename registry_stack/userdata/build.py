@@ -37,6 +37,7 @@ BUILT = "docker-host.yaml"
 # Texts for people and browsers, to whom a comment or an empty line may matter.
 _VERBATIM = ("/etc/docker-registry/clients/", "/etc/docker-registry/status/")
 _COMMENT = re.compile(r"\s*(#(?!!).*)?")
+_JAVASCRIPT_COMMENT = re.compile(r"\s*(//.*)?")
 _HEREDOC = re.compile(r"(?<!<)<<-? ?(['\"]?)([A-Z_]+)\1")
 _HEADER = """#cloud-config
 # Built from cloud-config/files and loaders.yaml by `python -m registry_stack.userdata`: change those, run it again.
@@ -196,10 +197,11 @@ def _entry(path: str, file: Path, own: dict[str, Any]) -> dict[str, Any]:
 def _needed(path: str, lines: list[str]) -> Iterator[str]:
     """The lines that are no comment; those of a here-document are data, whatever they look like."""
     end, before = "", ""
+    comment = _JAVASCRIPT_COMMENT if path.endswith(".js") else _COMMENT
     for line in lines:
         if end:
             end = "" if line.strip() == end else end
-        elif _COMMENT.fullmatch(line.rstrip("\n")):
+        elif comment.fullmatch(line.rstrip("\n")):
             if before.endswith("\\\n"):
                 raise RegistryStackError(f"{path}: a comment or an empty line follows a continuation: {before.strip()}")
             continue
