@@ -47,12 +47,14 @@ function authorization(r) {
     return ngx.shared.authorizations.get(key(r)) || '';
 }
 
-// The login of the upstream, for the upstream's own host or one that upstream_login_hosts names. Another host, to which an
-// upstream may point, does not get it (CVE-2026-33540). The file is read each time: whoever renews a login replaces it.
+// The login of the upstream, for the upstream's own host, one below it, or one that upstream_login_hosts names. Another
+// host, to which an upstream may point, does not get it (CVE-2026-33540). The file is read each time: whoever renews a login
+// replaces it.
 function login(r, url) {
-    const own = origin(r.variables.upstream_url);
-    const named = r.variables.login_hosts.split(' ').map(host => `${own.split('//')[0]}//${host}`);
-    if (![own].concat(named).includes(origin(url))) return '';
+    const own = origin(r.variables.upstream_url), asked = origin(url), [scheme, authority] = asked.split('//');
+    const below = `.${own.split('//')[1].replace(/:\d+$/, '')}`;
+    const named = r.variables.login_hosts.split(' ').includes(authority);
+    if (asked != own && !(own.startsWith(scheme) && (named || authority.replace(/:\d+$/, '').endsWith(below)))) return '';
     for (const folder of [LOGINS, '/run/registry/edge/logins']) {
         try {
             const text = fs.readFileSync(`${folder}/${r.variables.registry}`, 'utf8').replace(/\r?\n$/, '');

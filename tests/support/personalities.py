@@ -1,0 +1,113 @@
+"""An upstream for each habit of a public registry, in one container: docs/upstreams.md says whose habit it is."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import docker
+import requests
+
+from registry_stack.docker.machine import Machine, MachineSpec
+from registry_stack.images.project import ensure_project_image
+from tests.support.deadlines import wait_until
+
+NAME = "registries.test"
+_FIRST_PORT = 9100
+_SERVER = Path(__file__).with_name("personality_server.py")
+# What each does otherwise than the example of the specification.
+HABITS: dict[str, dict[str, Any]] = {
+    "plain": {"referrers": True},
+    # registry.k8s.io: manifests and blobs are redirected to another host, /v2/ is not.
+    "k8s": {"manifests": "plain", "blobs": "storage"},
+    # gcr.io, pkg.dev: blobs are redirected by a relative Location outside /v2/.
+    "gar": {"blobs": "relative"},
+    # lscr.io: everything is redirected to another registry, which wants a token.
+    "lscr": {"redirect": "ghcr"},
+    # ghcr.io: a token for everyone.
+    "ghcr": {"login": "bearer", "link": "absolute"},
+    # quay.io: a token for everyone, blobs in a storage that takes no token.
+    "quay": {"login": "bearer", "blobs": "storage"},
+    # registry.gitlab.com: the token service is another host, and wants a login.
+    "gitlab": {"login": "bearer", "token_login": True, "realm": f"http://{NAME}:{{tokens}}/token"},
+    "tokens": {"token_login": True},
+    # ECR: Basic, blobs in a storage.
+    "ecr": {"login": "basic", "blobs": "storage"},
+    # Nexus, Artifactory: Kerberos is offered as well; a Basic login that was not asked for is refused without a word.
+    "nexus": {"login": "bearer", "more_challenges": ["Negotiate"]},
+    "mute": {"login": "bearer", "mute_to_basic": True},
+    # A token that expires between two requests.
+    "short": {"login": "bearer", "short": True},
+    # Behind a reverse proxy, under a path.
+    "path": {"prefix": "/registry"},
+    # A challenge that sends its clients' logins elsewhere.
+    "thief": {"login": "bearer", "realm": "http://elsewhere.test:{tokens}/token"},
+    "storage": {},
+}
+# The ones that are mirrored; the others are only redirected to.
+MIRRORED = [name for name in HABITS if name not in ("plain", "storage", "tokens")]
+LOGINS = ("gitlab", "ecr", "mute", "thief")
+
+
+class Personalities:
+    """They run. Get them from `Personalities.start`."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+
+    @classmethod
+    def start(cls, client: docker.DockerClient, network: str, labels: Mapping[str, str]) -> "Personalities":
+        """Start them under their names on a network that exists."""
+        settings = {"name": NAME, "personalities": {name: _filled_in(name) for name in HABITS}}
+        spec = MachineSpec(
+            image=ensure_project_image(client, "host"),
+            name=f"{network}-personalities",
+            labels=labels,
+            network=network,
+            aliases=(NAME, "elsewhere.test"),
+            entrypoint=["python3", "-u"],
+            command=["/server.py", json.dumps(settings)],
+            files={"/server.py": (_SERVER, 0o644)},
+        )
+        found = cls(Machine.boot(client, spec))
+        wait_until(lambda: None if "listening" in found.machine.logs() else "silent", 20, NAME, log=found.machine.logs)
+        return found
+
+    def log(self) -> list[list[str]]:
+        """PERSONALITY METHOD PATH STATUS AUTHORIZATION-SCHEME of each request."""
+        return [line.split() for line in self.machine.logs().splitlines() if line.count(" ") == 4]
+
+    def set(self, **values: str) -> None:
+        """Change `refusal`, the status for who logs in wrongly, or `password`, the right one."""
+        self.direct("plain", "/_set", params=values)
+
+    def direct(self, name: str, path: str, **arguments: Any) -> requests.Response:
+        """What an upstream answers to this machine, without a mirror in between."""
+        (network,) = self.machine.container.attrs["NetworkSettings"]["Networks"].values()
+        return requests.get(f"http://{network['IPAddress']}:{port_of(name)}{path}", timeout=30, **arguments)
+
+
+def port_of(name: str) -> int:
+    """Where a personality answers."""
+    return _FIRST_PORT + list(HABITS).index(name)
+
+
+def url_of(name: str) -> str:
+    """Its URL on its network."""
+    return f"http://{NAME}:{port_of(name)}{HABITS[name].get('prefix', '')}"
+
+
+def parameters() -> dict[str, Any]:
+    """Of a host that mirrors them all; the first is Docker Hub's place."""
+    return {
+        "upstream_url": url_of("plain"),
+        "upstreams": ",".join(f"{name}={url_of(name)}" for name in MIRRORED),
+        "upstream_credentials": ",".join(f"{name}=user:secret" for name in LOGINS),
+        "upstream_login_hosts": f"gitlab={NAME}:{port_of('tokens')}",
+    }
+
+
+def _filled_in(name: str) -> dict[str, Any]:
+    ports = {one: port_of(one) for one in HABITS}
+    habits = {key: value.format(**ports) if isinstance(value, str) else value for key, value in HABITS[name].items()}
+    return {"port": port_of(name), **habits}

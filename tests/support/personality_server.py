@@ -1,0 +1,236 @@
+"""Upstreams with the habits of public registries, a port each. Runs in a container: see personalities.py.
+
+    python3 personality_server.py SETTINGS
+
+SETTINGS is JSON: {"name": HOST, "personalities": {NAME: {"port": PORT, HABIT: VALUE, …}}}. One line a request goes to
+standard output: PERSONALITY METHOD PATH STATUS AUTHORIZATION-SCHEME.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import re
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+SETTINGS: dict[str, Any] = json.loads(sys.argv[1])
+PERSONALITIES: dict[int, dict[str, Any]] = {
+    habits["port"]: {"personality": name, **habits} for name, habits in SETTINGS["personalities"].items()
+}
+PORTS = {name: habits["port"] for name, habits in SETTINGS["personalities"].items()}
+OCI = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
+SIGNATURE = "application/vnd.dev.cosign.artifact.sig.v1+json"
+LOGIN = "Basic " + base64.b64encode(b"user:secret").decode()
+TAGS = [f"v{number}" for number in range(8)]
+_PATH = re.compile(r"/v2/(?P<repo>.+)/(?P<kind>manifests|blobs|tags|referrers)/(?P<ref>[^/]+)")
+
+tokens: dict[str, float] = {}
+# Changed by GET /_set?NAME=VALUE: "refusal", a status for whoever logs in.
+state: dict[str, str] = {}
+
+
+def digest_of(content: bytes) -> str:
+    """As registries write it."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def layer_of(repo: str) -> bytes:
+    """The same bytes each time, others for each repository; `size-N` at the end of its name makes N bytes."""
+    size = int(repo.rpartition("size-")[2]) if "size-" in repo else 100_000
+    block = hashlib.sha256(repo.encode()).digest()
+    return (block * (size // len(block) + 1))[:size]
+
+
+def manifest_of(repo: str, port: int) -> bytes:
+    """Of an image, which names its upstream: no two upstreams have the same."""
+    layer, config = layer_of(repo), config_of(repo, port)
+    document = {
+        "schemaVersion": 2,
+        "mediaType": OCI,
+        "config": {"mediaType": CONFIG, "digest": digest_of(config), "size": len(config)},
+        "layers": [{"mediaType": LAYER, "digest": digest_of(layer), "size": len(layer)}],
+    }
+    return json.dumps(document).encode()
+
+
+def config_of(repo: str, port: int) -> bytes:
+    """It has the name of the repository and of the upstream."""
+    root = {"type": "layers", "diff_ids": [digest_of(layer_of(repo))]}
+    labels = {"repository": repo, "upstream": str(port)}
+    return json.dumps({"architecture": "amd64", "os": "linux", "config": {"Labels": labels}, "rootfs": root}).encode()
+
+
+def referrer_of(repo: str, port: int) -> bytes:
+    """An index with one signature."""
+    entry = {"mediaType": OCI, "digest": digest_of(repo.encode()), "size": 1, "artifactType": SIGNATURE}
+    return json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}).encode()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers for the personality of its port."""
+
+    protocol_version = "HTTP/1.1"
+
+    @property
+    def habits(self) -> dict[str, Any]:
+        """What this upstream does otherwise than the specification's example."""
+        return PERSONALITIES[self.port]
+
+    @property
+    def port(self) -> int:
+        """The port of this personality."""
+        _host, port = self.connection.getsockname()
+        return int(port)
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Only `answer` writes lines."""
+
+    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        """Send a response; `_` in the name of a header stands for `-`."""
+        authorization = (self.headers.get("Authorization") or "-").partition(" ")[0]
+        print(self.habits["personality"], self.command, self.path, status, authorization, flush=True)
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        for challenge in self.challenges() if status == 401 else []:
+            self.send_header("WWW-Authenticate", challenge)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def error(self, status: int, code: str, **headers: str) -> None:
+        """An error as the specification has it."""
+        body = json.dumps({"errors": [{"code": code, "message": code}]}).encode()
+        self.answer(status, body, Content_Type="application/json", **headers)
+
+    def do_HEAD(self) -> None:
+        """As GET, without the body."""
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        """One request."""
+        url = urlsplit(self.path)
+        if url.path == "/_set":
+            state.update({name: values[0] for name, values in parse_qs(url.query).items()})
+            return self.answer(200)
+        if url.path.startswith("/token"):
+            return self.token(parse_qs(url.query))
+        path = url.path.removeprefix(self.habits.get("prefix", ""))
+        if "redirect" in self.habits:
+            return self.answer(302, Location=f"{self.origin(self.habits['redirect'])}{self.path}")
+        if path.startswith("/storage/"):
+            return self.content(path.rpartition("/")[2], bytes.fromhex(path.split("/")[2]).decode())
+        if not self.authorized():
+            refusal = int(state.get("refusal", 401)) if self.habits.get("login") == "basic" else 401
+            return self.error(refusal, "UNAUTHORIZED")
+        if path in ("/v2", "/v2/"):
+            return self.answer(200, b"{}", Docker_Distribution_Api_Version="registry/2.0")
+        match = _PATH.fullmatch(path)
+        if match is None:
+            return self.error(404, "NOT_FOUND")
+        return getattr(self, match["kind"])(match["repo"], match["ref"])  # type: ignore[no-any-return]
+
+    def manifests(self, repo: str, ref: str) -> None:
+        """A manifest by tag or digest; `slow` in the name of a repository takes its time, `missing` has none."""
+        if target := self.habits.get("manifests"):
+            return self.answer(307, b"<a>Temporary Redirect</a>", Location=f"{self.origin(target)}{self.path}")
+        body = manifest_of(repo, self.port)
+        if "missing" in repo or ref not in ("1", *TAGS, digest_of(body)):
+            return self.error(404, "MANIFEST_UNKNOWN")
+        time.sleep(int(repo.rpartition("slow-")[2]) if "slow-" in repo else 0)
+        large = {"X_Large": "x" * 1000 * int(repo.rpartition("header-")[2])} if "header-" in repo else {}
+        return self.answer(200, body, Content_Type=OCI, Docker_Content_Digest=digest_of(body), **large)
+
+    def blobs(self, repo: str, ref: str) -> None:
+        """A blob, from here or from a storage elsewhere."""
+        if "limited" in repo:
+            return self.error(429, "TOOMANYREQUESTS", Retry_After="60")
+        where = f"/storage/{repo.encode().hex()}/{ref}"
+        if self.habits.get("blobs") == "relative":
+            return self.answer(302, Location=where)
+        if target := self.habits.get("blobs"):
+            return self.answer(307, Location=f"{self.origin(target)}{where}")
+        if self.command == "HEAD" and "nohead" in repo:
+            return self.error(405, "UNSUPPORTED")
+        return self.content(ref, repo)
+
+    def content(self, digest: str, repo: str) -> None:
+        """The bytes of a blob; `late-N` in the name of a repository sends the first after N seconds."""
+        contents = [layer_of(repo), *(config_of(repo, port) for port in PERSONALITIES)]
+        found = {digest_of(content): content for content in contents}.get(digest)
+        if found is None:
+            return self.error(404, "BLOB_UNKNOWN")
+        if "late-" in repo and len(found) > 1000:
+            time.sleep(int(repo.rpartition("late-")[2]))
+        return self.answer(200, found, Content_Type="application/octet-stream", Docker_Content_Digest=digest)
+
+    def tags(self, repo: str, _list: str) -> None:
+        """In pages of three, with a Link as this upstream writes it."""
+        if "missing" in repo:
+            return self.error(404, "NAME_UNKNOWN")
+        last = parse_qs(urlsplit(self.path).query).get("last", [""])[0]
+        page = [tag for tag in TAGS if tag > last][:3]
+        body = json.dumps({"name": repo, "tags": page}).encode()
+        if not page or page[-1] == TAGS[-1]:
+            return self.answer(200, body, Content_Type="application/json")
+        base = self.origin(self.habits["personality"]) if self.habits.get("link") == "absolute" else ""
+        next_page = f"{base}{self.habits.get('prefix', '')}/v2/{repo}/tags/list?n=3&last={page[-1]}"
+        return self.answer(200, body, Content_Type="application/json", Link=f'<{next_page}>; rel="next"')
+
+    def referrers(self, repo: str, _digest: str) -> None:
+        """One signature, where this upstream has the API."""
+        if not self.habits.get("referrers"):
+            return self.error(404, "NOT_FOUND")
+        return self.answer(200, referrer_of(repo, self.port), Content_Type=INDEX)
+
+    def token(self, query: dict[str, list[str]]) -> None:
+        """The token service, of all that want tokens; those of `short` live for three seconds."""
+        if self.habits.get("token_login") and self.headers.get("Authorization") != LOGIN:
+            return self.answer(401)
+        seconds = 3 if self.habits.get("short") else 300
+        token = base64.b64encode(os.urandom(12)).decode()
+        tokens[token] = time.time() + seconds
+        return self.answer(200, json.dumps({"token": token, "expires_in": seconds}).encode())
+
+    def authorized(self) -> bool:
+        """Whether this request may be answered."""
+        given, login = self.headers.get("Authorization", ""), self.habits.get("login")
+        if login == "basic":
+            return given == "Basic " + base64.b64encode(f"user:{state.get('password', 'secret')}".encode()).decode()
+        return login != "bearer" or tokens.get(given.removeprefix("Bearer "), 0) > time.time()
+
+    def challenges(self) -> list[str]:
+        """What a 401 asks for."""
+        if self.habits.get("login") == "basic":
+            return ['Basic realm="registry"']
+        if self.habits.get("mute_to_basic") and self.headers.get("Authorization", "").startswith("Basic"):
+            return []
+        realm = self.habits.get("realm", f"{self.origin(self.habits['personality'])}/token")
+        return [*self.habits.get("more_challenges", []), f'Bearer realm="{realm}",service="registry"']
+
+    def origin(self, personality: str) -> str:
+        """Where that personality answers."""
+        return f"http://{SETTINGS['name']}:{PORTS[personality]}"
+
+
+class Server(ThreadingHTTPServer):
+    """For clients that come all at once."""
+
+    daemon_threads = True
+    request_queue_size = 256
+
+
+if __name__ == "__main__":
+    for number in PERSONALITIES:
+        threading.Thread(target=Server(("", number), Handler).serve_forever, daemon=True).start()
+    print("listening", flush=True)
+    threading.Event().wait()
