@@ -4,6 +4,7 @@ import gzip
 import json
 import secrets
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -217,7 +218,7 @@ def test_without_redis(push_host: Host, repo: str) -> None:
     push_host.registry.pull(repo, "without")
 
 
-def _as_docker(image: ImageRef) -> dict[str, object]:
+def _as_docker(image: ImageRef) -> dict[str, Any]:
     """The same image as Docker itself would push it."""
     prefix = "application/vnd.docker"
     config, *layers = (

@@ -2,7 +2,9 @@
 // challenges, and asks again where they refuse a HEAD. nginx moves the bytes; what happens next is decided here.
 import fs from 'fs';
 
+// The operator's, and what the parameters give.
 const LOGINS = '/var/lib/registry/logins';
+const PARAMETERS = '/run/registry/edge/logins';
 const REDIRECTS = [301, 302, 303, 307, 308];
 const TOKEN_HOPS = 5;
 
@@ -47,21 +49,26 @@ function authorization(r) {
     return ngx.shared.authorizations.get(key(r)) || '';
 }
 
+function contentOf(path) {
+    try {
+        return fs.readFileSync(path, 'utf8').replace(/\r?\n$/, '');
+    } catch (e) {
+        return '';
+    }
+}
+
 // The login of the upstream, for the upstream's own host, one below it, or one that upstream_login_hosts names. Another
 // host, to which an upstream may point, does not get it (CVE-2026-33540). The file is read each time: whoever renews a login
 // replaces it.
 function login(r, url) {
-    const own = origin(r.variables.upstream_url), asked = origin(url), [scheme, authority] = asked.split('//');
-    const below = `.${own.split('//')[1].replace(/:\d+$/, '')}`;
-    const named = r.variables.login_hosts.split(' ').includes(authority);
-    if (asked != own && !(own.startsWith(scheme) && (named || authority.replace(/:\d+$/, '').endsWith(below)))) return '';
-    for (const folder of [LOGINS, '/run/registry/edge/logins']) {
-        try {
-            const text = fs.readFileSync(`${folder}/${r.variables.registry}`, 'utf8').replace(/\r?\n$/, '');
-            if (text) return 'Basic ' + Buffer.from(text).toString('base64');
-        } catch (e) { /* There is none. */ }
-    }
-    return '';
+    const own = origin(r.variables.upstream_url);
+    const asked = origin(url);
+    const host = asked.split('//')[1];
+    const below = '.' + own.split('//')[1].replace(/:\d+$/, '');
+    const trusted = r.variables.login_hosts.split(' ').includes(host) || host.replace(/:\d+$/, '').endsWith(below);
+    if (asked != own && !(trusted && asked.split(':')[0] == own.split(':')[0])) return '';
+    const text = contentOf(`${LOGINS}/${r.variables.registry}`) || contentOf(`${PARAMETERS}/${r.variables.registry}`);
+    return text && 'Basic ' + Buffer.from(text).toString('base64');
 }
 
 async function fetchToken(r, url) {
