@@ -4,6 +4,7 @@ import gzip
 import json
 import secrets
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -101,6 +102,30 @@ def test_manifest_without_its_blobs_is_refused(registry: PushClient, repo: str) 
     assert answer.json()["errors"][0]["code"] == "MANIFEST_BLOB_UNKNOWN"
 
 
+def test_image_with_foreign_layers(registry: PushClient, repo: str) -> None:
+    """As a Windows image: the layer is not here, the manifest says where it is."""
+    image = registry.push(repo, "own", [1000])
+    manifest = _as_docker(image)
+    foreign = {
+        "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        "digest": digest(secrets.token_bytes(9)),
+        "size": 9,
+        "urls": ["https://example.com/layer"],
+    }
+    manifest["layers"] = [foreign, *manifest["layers"]]
+    registry.put_manifest(repo, "windows", json.dumps(manifest).encode(), DOCKER_MANIFEST)
+
+
+def test_v2_without_a_slash(registry: PushClient) -> None:
+    assert registry.status("GET", "/v2", allow_redirects=False) == 200
+
+
+def test_catalog_of_any_length(registry: PushClient, repo: str) -> None:
+    registry.push(repo, "1", [100])
+    answer = registry.expect(200, "GET", "/v2/_catalog", params={"n": "100000"})
+    assert repo in answer.json()["repositories"]
+
+
 def test_tags(registry: PushClient, repo: str) -> None:
     image = registry.push(repo, "1.0", [100])
     for tag in ("1", "latest"):
@@ -193,7 +218,7 @@ def test_without_redis(push_host: Host, repo: str) -> None:
     push_host.registry.pull(repo, "without")
 
 
-def _as_docker(image: ImageRef) -> dict[str, object]:
+def _as_docker(image: ImageRef) -> dict[str, Any]:
     """The same image as Docker itself would push it."""
     prefix = "application/vnd.docker"
     config, *layers = (

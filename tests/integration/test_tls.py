@@ -157,3 +157,21 @@ def test_push_and_pull_by_http2(filesystem_host: Host) -> None:
     assert put.out == "2 201", put.err
     assert filesystem_host.exec(*curl, f"https://localhost:5000/v2/http2/image/blobs/{digest}").out == "2 200"
     assert filesystem_host.exec("cmp", "/tmp/blob", "/tmp/body").code == 0
+
+
+@PORTS
+def test_tls_1_2_has_authenticated_encryption_only(filesystem_host: Host, port: int) -> None:
+    """CBC ciphers are open to LUCKY13; every client of the supported list knows AES-GCM or ChaCha20."""
+    accepted = set()
+    for cipher in only(ssl.TLSVersion.TLSv1_2).get_ciphers():
+        if cipher["protocol"] == "TLSv1.3":
+            continue
+        context = only(ssl.TLSVersion.TLSv1_2)
+        context.set_ciphers(f"{cipher['name']}:@SECLEVEL=0")
+        try:
+            handshake(filesystem_host, port, context)
+            accepted.add(cipher["name"])
+        except (ssl.SSLError, OSError):
+            continue
+    assert accepted
+    assert {name for name in accepted if not ("GCM" in name or "CHACHA20" in name)} == set()
