@@ -127,14 +127,24 @@ def test_folder_without_a_pair_is_refused(target: Target, host: Host) -> None:
 def test_served_pair_is_the_validated_pair(target: Target, host: Host) -> None:
     """And not what is put there during the check, here by the program that checks."""
     pair, program = own_authority(host).issue([target.reached_as]), "/usr/local/bin/openssl"
+    # Only the check of the whole pair may meet it: the metrics look at the certificate too, the watch at half a pair.
+    lines = [
+        "#!/bin/sh",
+        f"! grep -q install-certs /proc/$PPID/cmdline || echo > {CERTIFICATES}/server.crt",
+        'exec /usr/bin/openssl "$@"',
+        "",
+    ]
     with restored(target):
+        host.check_output("systemctl stop registry-certs.path")
+        put(target, pair)
         try:
-            target.write(program, f'#!/bin/sh\necho > {CERTIFICATES}/server.crt\nexec /usr/bin/openssl "$@"\n'.encode())
+            target.write(program, "\n".join(lines).encode())
             host.check_output(f"chmod 0755 {program}")
-            put(target, pair)
-            wait_for(target, pair)
+            host.check_output("systemctl start registry-certs")
         finally:
             host.check_output(f"rm {program}")
+        assert host.check_output(f"cat {CERTIFICATES}/server.crt") == ""
+        wait_for(target, pair)
 
 
 def refused(target: Target, host: Host, name: str, content: bytes, reason: str) -> None:

@@ -72,6 +72,15 @@ def test_equal_accepts_share_an_answer(host: Host, upstream: Upstream) -> None:
 
 
 @pytest.mark.usefixtures("fresh_for_long")
+@pytest.mark.parametrize("accept", ["*/*", None, "application/*", "text/plain, */*;q=0.1"])
+def test_accept_everything(host: Host, upstream: Upstream, accept: str | None) -> None:
+    """As curl and scanners do; whoever accepts everything shares the answer of whoever names all kinds."""
+    image = cached(host, upstream, "everything")
+    answer = host.mirror.request("GET", f"/v2/{image.repo}/manifests/1", headers={"Accept": accept})
+    assert (answer.status_code, answer.content) == (200, image.manifest)
+    assert answer.headers["X-Cache"] == "HIT"
+
+
 def test_accept_subsets_are_cached_separately(host: Host, upstream: Upstream) -> None:
     image, kinds = cached(host, upstream, "less"), ACCEPT.split(", ")
     assert len(kinds) == 4

@@ -84,6 +84,28 @@ def test_login_is_sent_to_trusted_token_services_only(this_run: Run, host: Host,
         assert {line.split()[0] for line in upstream.token_requests} == {"token" if trusted else "anonymous"}
 
 
+def test_login_stays_in_the_registrys_own_domain(this_run: Run, host: Host) -> None:
+    """Of registry.corp.co.uk that is corp.co.uk, not all of co.uk."""
+    alias, repo = "registry.corp.upstream.test", "library/corp"
+    with host.changed(upstream_url=f"http://{alias}:5000"):
+        upstream = Upstream.start(
+            this_run.client,
+            host.network.name,
+            this_run.labels,
+            auth="token",
+            auth_name="evil.upstream.test",
+            alias=alias,
+        )
+        try:
+            host.start_empty(REDIS, EDGE, PROXY)
+            upstream.push(repo, "1", [1000])
+            assert host.mirror.request("GET", f"/v2/{repo}/manifests/1").status_code in REFUSED
+            wait_for_token_requests(upstream, 1)
+            assert {line.split()[0] for line in upstream.token_requests} == {"anonymous"}
+        finally:
+            upstream.remove()
+
+
 def wait_for_token_requests(upstream: Upstream, number: int) -> None:
     """Its log comes a moment after its answers."""
 

@@ -92,6 +92,15 @@ def test_content_is_not_served_under_another_upstream(host: Host, images: tuple[
         assert ask(host.mirror, rest, params={"ns": "third.test:5000"}).status_code in (404, 500, 502, 503)
 
 
+def test_repository_named_after_another_registry(host: Host, first: Upstream) -> None:
+    """Where ns= names its registry, its first part belongs to its name; without, it selects the registry."""
+    inner, plain = first.push("docker.io/team/nested", "1", [1000]), first.push("team/nested", "1", [2000])
+    path = "/v2/docker.io/team/nested/manifests/1"
+    for params, image in (({"ns": "upstream.test:5000"}, inner), ({}, plain), ({"ns": "docker.io"}, plain)):
+        answer = host.mirror.request("GET", path, headers={"Accept": ACCEPT}, params=params)
+        assert answer.content == image.manifest, params
+
+
 def test_unknown_ns_is_refused(host: Host, images: tuple[ImageRef, ImageRef]) -> None:
     for headers in ({}, {"Host": f"{TWO}.registry.localdomain"}):
         answer = ask(host.mirror, "manifests/1", headers=headers, params={"ns": "ghcr.io"})

@@ -36,8 +36,8 @@ def test_interrupted_deploy_is_resumed(deployed: StackUnderTest) -> None:
     assert deployed.interrupted is not None
     assert deployed.resumed is not None
     assert (deployed.interrupted.code, deployed.interrupted.error) == (130, "error: interrupted")
-    assert "deploy again to go on with it, destroy to remove it" in deployed.interrupted.err
-    assert f"stack {deployed.name} is CREATE_IN_PROGRESS: waiting for that first" in deployed.resumed.err
+    assert "deploy again to wait for it, destroy to remove it" in deployed.interrupted.err
+    assert f"stack {deployed.name} is CREATE_IN_PROGRESS: waiting for that to end" in deployed.resumed.err
     assert f"creating stack {deployed.name}" not in deployed.resumed.err
     assert "ready CREATE_COMPLETE" in deployed.resumed.err, "events are shown as they come"
     found = deployed.stack.get()

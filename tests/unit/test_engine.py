@@ -73,6 +73,17 @@ def test_the_docker_command_is_installed_where_it_is_a_package_of_its_own(
     assert install[install.index("--no-install-recommends") + 1 :] == ["docker.io", "iptables", *client]
 
 
+def test_an_engine_that_another_run_has_started_meanwhile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is neither installed nor started once more."""
+    started = object()
+    answers = iter([None, started])
+    monkeypatch.setattr(module, "_connect", lambda: next(answers))
+    monkeypatch.setattr(module, "_raise_if_not_startable", lambda: None)
+    monkeypatch.setattr(module, "START_LOCK", tmp_path / "lock")
+    monkeypatch.setattr(module, "_installed", lambda: pytest.fail("there is an engine"))
+    assert module.engine() is started
+
+
 def test_a_socket_that_is_for_others(ordinary_user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ordinary_user.touch()
     monkeypatch.setattr(os, "access", lambda *_: False)
