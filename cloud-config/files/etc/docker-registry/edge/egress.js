@@ -57,16 +57,17 @@ function contentOf(path) {
     }
 }
 
-// The login of the upstream, for the upstream's own host, one below it, or one that upstream_login_hosts names. Another
-// host, to which an upstream may point, does not get it (CVE-2026-33540). The file is read each time: whoever renews a login
-// replaces it.
+// The login of the upstream, for the upstream's own host at any port, one below it, or one that upstream_login_hosts names,
+// and never over less than the upstream's own scheme. Another host, to which an upstream may point, does not get it
+// (CVE-2026-33540). The file is read each time: whoever renews a login replaces it.
 function login(r, url) {
-    const own = origin(r.variables.upstream_url);
-    const asked = origin(url);
-    const host = asked.split('//')[1];
-    const below = '.' + own.split('//')[1].replace(/:\d+$/, '');
-    const trusted = r.variables.login_hosts.split(' ').includes(host) || host.replace(/:\d+$/, '').endsWith(below);
-    if (asked != own && !(trusted && asked.split(':')[0] == own.split(':')[0])) return '';
+    // Scheme, authority, host; a URL of another form, such as one with a user's name in it, is nobody's.
+    const form = /^(https?):\/\/((\[[\da-f:.]+\]|[^/?#:@[\]]+)(?::\d+)?)(?=[/?#]|$)/;
+    const own = form.exec(r.variables.upstream_url.toLowerCase());
+    const asked = form.exec(url.toLowerCase());
+    if (!asked || own[1] == 'https' && asked[1] != 'https') return '';
+    const named = r.variables.login_hosts.split(' ').includes(asked[2]);
+    if (asked[3] != own[3] && !asked[3].endsWith('.' + own[3]) && !named) return '';
     const text = contentOf(`${LOGINS}/${r.variables.registry}`) || contentOf(`${PARAMETERS}/${r.variables.registry}`);
     return text && 'Basic ' + Buffer.from(text).toString('base64');
 }
