@@ -37,15 +37,15 @@ def traffic(target: Target, upstream: Upstream) -> None:
         target.mirror().request("GET", "/v2/library/not-to-be-had/manifests/1", timeout=60)
     finally:
         upstream.unpause()
+    upstream.push("library/monitored", "1", [1000])
     services = "docker-registry docker-registry-proxy"
     target.host.check_output(f"systemctl stop {services}")
     try:
         assert target.registry().request("GET", "/v2/").status_code == 503
-        assert target.mirror().request("GET", "/v2/library/not-to-be-had/manifests/2").status_code == 503
+        assert target.mirror().request("GET", "/v2/library/monitored/manifests/1").status_code == 503
     finally:
         target.host.check_output(f"systemctl start {services}")
     wait_until_working(target)
-    upstream.push("library/monitored", "1", [1000])
     for _time in range(2):
         target.mirror().pull("library/monitored", "1")
     target.registry().push("monitoring/pushed", "1", [1000])
