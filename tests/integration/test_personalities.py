@@ -94,7 +94,7 @@ def test_login_is_sent_only_where_it_is_asked_for(ask: Any, upstreams: Personali
         pull(ask, name, f"once/{name}")
     for personality, _method, path, _status, scheme in upstreams.log():
         if scheme == "Basic":
-            assert personality in ("ecr", "tokens"), path
+            assert personality == "ecr" or path.startswith("/token"), (personality, path)
         if personality in ("storage", "plain"):
             assert scheme == "-", path
 
@@ -114,11 +114,8 @@ def test_tags_in_pages(ask: Any, host: Host, upstreams: Personalities) -> None:
 
 def test_pulled_tags_are_listed_as_stale_during_an_outage(ask: Any, upstreams: Personalities) -> None:
     pull(ask, "quay", "team/outage")
-    upstreams.machine.container.pause()
-    try:
+    with upstreams.outage("quay"):
         answer = ask("quay", "/v2/team/outage/tags/list")
-    finally:
-        upstreams.machine.container.unpause()
     assert answer.json()["tags"] == ["1"]
     assert answer.headers["X-Cache"] == "STALE"
 

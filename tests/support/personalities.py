@@ -1,7 +1,8 @@
 """An upstream for each habit of a public registry, in one container: docs/upstreams.md says whose habit it is."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,16 +76,25 @@ class Personalities:
 
     def log(self) -> list[list[str]]:
         """PERSONALITY METHOD PATH STATUS AUTHORIZATION-SCHEME of each request."""
-        return [line.split() for line in self.machine.logs().splitlines() if line.count(" ") == 4]
+        found: list[list[str]] = self.direct("storage", "/_log").json()
+        return found
 
     def set(self, **values: str) -> None:
         """Change `refusal`, the status for who logs in wrongly, or `password`, the right one."""
-        self.direct("plain", "/_set", params=values)
+        self.direct("storage", "/_set", params=values)
+
+    @contextmanager
+    def outage(self, *names: str, status: str = "away") -> Iterator[None]:
+        """They answer with nothing but this status, or close each connection."""
+        self.set(**{f"outage-{name}": status for name in names})
+        try:
+            yield
+        finally:
+            self.set(**{f"outage-{name}": "" for name in names})
 
     def direct(self, name: str, path: str, **arguments: Any) -> requests.Response:
         """What an upstream answers to this machine, without a mirror in between."""
-        (network,) = self.machine.container.attrs["NetworkSettings"]["Networks"].values()
-        return requests.get(f"http://{network['IPAddress']}:{port_of(name)}{path}", timeout=30, **arguments)
+        return requests.get(f"http://{self.machine.address}:{port_of(name)}{path}", timeout=30, **arguments)
 
 
 def port_of(name: str) -> int:

@@ -2,8 +2,8 @@
 
     python3 personality_server.py SETTINGS
 
-SETTINGS is JSON: {"name": HOST, "personalities": {NAME: {"port": PORT, HABIT: VALUE, …}}}. One line a request goes to
-standard output: PERSONALITY METHOD PATH STATUS AUTHORIZATION-SCHEME.
+SETTINGS is JSON: {"name": HOST, "personalities": {NAME: {"port": PORT, HABIT: VALUE, …}}}. GET /_log returns a list of
+[PERSONALITY, METHOD, PATH, STATUS, AUTHORIZATION-SCHEME], one for each request.
 """
 
 import base64
@@ -16,7 +16,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 SETTINGS: dict[str, Any] = json.loads(sys.argv[1])
 PERSONALITIES: dict[int, dict[str, Any]] = {
@@ -33,6 +33,7 @@ TAGS = [f"v{number}" for number in range(8)]
 _PATH = re.compile(r"/v2/(?P<repo>.+)/(?P<kind>manifests|blobs|tags|referrers)/(?P<ref>[^/]+)")
 
 tokens: dict[str, float] = {}
+log: list[list[str]] = []
 # Changed by GET /_set?NAME=VALUE: "refusal", a status for whoever logs in.
 state: dict[str, str] = {}
 
@@ -96,7 +97,11 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
         """Send a response; `_` in the name of a header stands for `-`."""
         authorization = (self.headers.get("Authorization") or "-").partition(" ")[0]
-        print(self.habits["personality"], self.command, self.path, status, authorization, flush=True)
+        log.append([self.habits["personality"], self.command, self.path, str(status), authorization])
+        self.send(status, body, **headers)
+
+    def send(self, status: int, body: bytes = b"", **headers: str) -> None:
+        """The same, unlogged."""
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         for name, value in headers.items():
@@ -119,9 +124,17 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """One request."""
         url = urlsplit(self.path)
+        if url.path == "/_log":
+            return self.send(200, json.dumps(log).encode())
         if url.path == "/_set":
-            state.update({name: values[0] for name, values in parse_qs(url.query).items()})
-            return self.answer(200)
+            state.update(parse_qsl(url.query, keep_blank_values=True))
+            return self.send(200)
+        outage = state.get(f"outage-{self.habits['personality']}")
+        if outage == "away":
+            self.close_connection = True
+            return None
+        if outage:
+            return self.error(int(outage), "OUTAGE", Retry_After="60")
         if url.path.startswith("/token"):
             return self.token(parse_qs(url.query))
         path = url.path.removeprefix(self.habits.get("prefix", ""))
@@ -227,6 +240,9 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
     request_queue_size = 256
+
+    def handle_error(self, *_arguments: Any) -> None:
+        """Clients may leave."""
 
 
 if __name__ == "__main__":

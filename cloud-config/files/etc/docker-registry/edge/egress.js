@@ -149,4 +149,18 @@ function clientLink(r) {
     return link(r).replace(/<\/v2\/([^>]*)>/g, (_, rest) => `<${prefix}${rest}${ns}>`);
 }
 
-export default {authorization, proceed, link, clientLink};
+// The tags that a proxy has stored, asked for neither through it nor in order: it would ask the upstream, which has just failed.
+function pulledTags(r) {
+    const name = repository(r.uri);
+    try {
+        const tags = fs.readdirSync(`${r.variables.store}/docker/registry/v2/repositories/${name}/_manifests/tags`);
+        r.headersOut['Content-Type'] = 'application/json';
+        r.headersOut['X-Stale'] = '1';
+        r.return(200, JSON.stringify({name: name, tags: tags.sort()}));
+    } catch (e) {
+        const cause = {401: '@refused', 403: '@refused', 429: '@rate_limited'}[r.variables.upstream_status];
+        r.internalRedirect(cause || '@unavailable');
+    }
+}
+
+export default {authorization, proceed, link, clientLink, pulledTags};
