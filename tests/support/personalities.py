@@ -83,6 +83,7 @@ class Personalities:
 
     def direct(self, name: str, path: str, **arguments: Any) -> requests.Response:
         """What an upstream answers to this machine, without a mirror in between."""
+        self.machine.container.reload()
         (network,) = self.machine.container.attrs["NetworkSettings"]["Networks"].values()
         return requests.get(f"http://{network['IPAddress']}:{port_of(name)}{path}", timeout=30, **arguments)
 
