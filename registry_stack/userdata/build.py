@@ -6,14 +6,11 @@
 
 `files` has every file of the host below its path there, with its mode. `loaders.yaml` has the other keys of the
 cloud-config, and in `write_files` the few files that a loader writes by itself, with what git cannot keep of them.
-All others are in one compressed script, without their comments.
-
-Both loaders take `encoding: gzip+base64` for an entry of `write_files`: cloud-init (`canonicalize_extraction` in
-cloudinit/config/cc_write_files.py) and coreos-cloudinit (`DecodeContent` in config/decode.go).
+All others are in one script, compressed and without their comments.
 """
 
 import argparse
-import base64
+import lzma
 import re
 import sys
 from collections.abc import Iterator
@@ -21,36 +18,32 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from zopfli.gzip import compress
 
 from registry_stack.errors import RegistryStackError
 from registry_stack.template.template import Parameter, Template, load_template
 from registry_stack.template.yaml_loader import load_yaml, read_text
-from registry_stack.userdata.host_files import BUNDLE
-from registry_stack.userdata.render import NOVA_LIMIT, placeholders, render_user_data
+from registry_stack.userdata import armour
+from registry_stack.userdata.host_files import BUNDLE, PACKED, unpacked
+from registry_stack.userdata.render import NOVA_LIMIT, longest_references, placeholders, render_user_data
 
-ENCODING = "gzip+base64"
 ROOT = Path(__file__).parents[2]
 TREE = ROOT / "cloud-config"
 LOADERS = "loaders.yaml"
 BUILT = "docker-host.yaml"
+# A sensible length for what hidden parameters have, which may be much longer: few are, and not all at once.
+LOGIN = 256
 # Texts for people and browsers, to whom a comment or an empty line may matter.
 _VERBATIM = ("/etc/docker-registry/clients/", "/etc/docker-registry/status/")
 _COMMENT = re.compile(r"\s*(#(?!!).*)?")
 _JAVASCRIPT_COMMENT = re.compile(r"\s*(//.*)?")
 _HEREDOC = re.compile(r"(?<!<)<<-? ?(['\"]?)([A-Z_]+)\1")
 _HEADER = """#cloud-config
-# Built from cloud-config/files and loaders.yaml by `python -m registry_stack.userdata`: change those, run it again.
-# Heat replaces the placeholders, names between two at signs on each side. By hand: put a value in the place of each,
-# a single quote in it written '"'"', and base64 in that of extra-ca.pem.
+# Built from cloud-config/files by `python -m registry_stack.userdata`, which has an option --plain. Heat replaces the
+# placeholders; docs/operations.md says how to do that by hand.
 """
-_PACKED = "# Most files are in one compressed script; `base64 -d | gunzip` shows it, `--plain` builds a readable one.\n"
 # What bash can do by itself it does: each process more for each of the files takes seconds on an emulated host. `read`
 # takes away white space at both ends: _put allows none but the last newline.
-_SCRIPT = """#!/bin/bash
-# Writes the files of this host. Built from cloud-config/files, which has them with their comments.
-set -euo pipefail
-umask 022
+_SCRIPT = """umask 022
 put() {
   [[ -d ${2%/*} ]] || mkdir -p "${2%/*}"
   read -rd '' text || :
@@ -59,6 +52,34 @@ put() {
   mv "$2.new" "$2"
 }
 """
+# Decodes what armour.py has encoded. Flatcar has xz; where cloud-init runs there is a Python with the same library.
+_BUNDLE = """#!/bin/bash
+# Writes the files of this host. Built from cloud-config/files, which has them with their comments.
+set -euo pipefail
+unpack() {
+  if command -v xz > /dev/null; then xz -d; else
+    python3 -c 'import lzma, sys; sys.stdout.buffer.write(lzma.decompress(sys.stdin.buffer.read().rstrip(b"\\0")))'
+  fi
+}
+script=$(LC_ALL=C awk '
+  BEGIN { for (i = 33; i < 127; i++) if (i !~ /^(36|39|64)$/) value[sprintf("%c", i)] = count++ }
+  {
+    for (i = 1; i < length; i += 2) {
+      bits += (value[substr($0, i, 1)] * 91 + value[substr($0, i + 1, 1)]) * 2 ^ n
+      for (n += 13; n > 7; n -= 8) { printf "%c", bits % 256; bits = int(bits / 256) }
+    }
+  }' <<< 'PACKED' | unpack)
+eval "$script"
+"""
+# Found by trying: a text of this kind has no alignment, and the best matches are far away.
+_FILTER = {
+    "id": lzma.FILTER_LZMA2,
+    "preset": 9 | lzma.PRESET_EXTREME,
+    "pb": 0,
+    "nice_len": 273,
+    "depth": 1000,
+    "dict_size": 1 << 20,
+}
 
 
 def pack(tree: Path) -> str:
@@ -71,7 +92,7 @@ def pack(tree: Path) -> str:
     for entry in document["write_files"] + inside:
         entry["content"] = stripped(entry["path"], entry["content"])
     document["write_files"].append(_bundle(inside))
-    return _HEADER + _PACKED + _dump(document)
+    return _HEADER + _dump(document)
 
 
 def plain(tree: Path) -> str:
@@ -94,15 +115,20 @@ def stripped(path: str, text: str) -> str:
 
 
 def bytes_left(template: Template) -> int:
-    """How many bytes of user-data are left to Nova's limit with every option used, each at its longest.
+    """How many bytes of user-data are left to Nova's limit with every option used, each at its longest, and logins of
+    LOGIN characters.
 
     Raises RegistryStackError when there are too many.
     """
     values = {name: longest_value(parameter) for name, parameter in template.parameters.items()}
-    # A wait condition's URL and token are long; addresses, IDs and the generated password are not.
-    references = {key: "r" * (255 if key[0].endswith("_handle") else 64) for key in references_in(template.resources)}
-    text = render_user_data(template, values | {"OS::project_id": "p" * 64}, references)
+    text = render_user_data(template, values | {"OS::project_id": "p" * 64}, longest_references(template))
     return NOVA_LIMIT // 4 * 3 - len(text.encode())
+
+
+def room_for_logins(template: Template) -> int:
+    """How many characters all logins together may have beside every other option at its longest."""
+    logins = [str(longest_value(parameter)) for parameter in template.parameters.values() if parameter.hidden]
+    return bytes_left(template) + sum(map(len, logins))
 
 
 def longest_value(parameter: Parameter) -> Any:
@@ -113,6 +139,8 @@ def longest_value(parameter: Parameter) -> Any:
     if parameter.type != "string":
         return parameter.default
     length = longest(parameter) or 255
+    if parameter.hidden:
+        length = min(length, LOGIN)
     # A few quotes, each of which becomes five characters.
     return ("'" * 8 + "x" * length)[:length]
 
@@ -123,24 +151,13 @@ def longest(parameter: Parameter) -> int | None:
     return min((int(length) for length in lengths if length is not None), default=None)
 
 
-def references_in(snippet: Any) -> Iterator[tuple[str, ...]]:
-    """Every get_resource and get_attr in a piece of template, as keys of References."""
-    if isinstance(snippet, dict):
-        for key, value in snippet.items():
-            if key == "get_resource":
-                yield (value,)
-            elif key == "get_attr":
-                yield (value[0], value[1])
-            else:
-                yield from references_in(value)
-    elif isinstance(snippet, list):
-        for item in snippet:
-            yield from references_in(item)
-
-
 def is_stale(tree: Path) -> bool:
-    """Whether the tree has changed since its cloud-config was built."""
-    return not (tree / BUILT).is_file() or read_text(tree / BUILT, "cloud-config") != pack(tree)
+    """Whether the tree has changed since its cloud-config was built, whichever version of xz has packed it."""
+    return not (tree / BUILT).is_file() or _opened(read_text(tree / BUILT, "cloud-config")) != _opened(pack(tree))
+
+
+def _opened(text: str) -> str:
+    return PACKED.sub(lambda found: unpacked(found[0]), text)
 
 
 def main(*arguments: str) -> None:
@@ -164,8 +181,11 @@ def main(*arguments: str) -> None:
 
 
 def _room() -> str:
-    left = bytes_left(load_template(ROOT / "heat/registry.yaml"))
-    return f"With every option at its longest, {left} bytes of user-data are left."
+    template = load_template(ROOT / "heat/registry.yaml")
+    return (
+        f"With every option at its longest, logins at {LOGIN} characters, {bytes_left(template)} bytes of user-data "
+        f"are left; all logins together may have {room_for_logins(template)}."
+    )
 
 
 def _read(tree: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -178,8 +198,9 @@ def _read(tree: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
             f"{tree / LOADERS}: write_files names {', '.join(unknown)}, which is not in {tree / 'files'}"
         )
     own = {entry["path"]: entry for entry in alone}
-    # By path: what is alike lies together, within the 32 KiB that deflate looks back.
-    others = [_entry(path, files[path], {}) for path in sorted(files.keys() - own.keys())]
+    # What is alike lies together.
+    paths = sorted(files.keys() - own.keys(), key=lambda path: (Path(path).suffix, path))
+    others = [_entry(path, files[path], {}) for path in paths]
     for entry in others:
         if found := sorted(placeholders(entry["content"])):
             raise RegistryStackError(
@@ -216,9 +237,11 @@ def _needed(path: str, lines: list[str]) -> Iterator[str]:
 def _bundle(entries: list[dict[str, Any]]) -> dict[str, Any]:
     """The entry of the script that writes these files."""
     script = _SCRIPT + "".join(_put(entry) for entry in entries)
-    # Zopfli: the same format in 4 % fewer bytes, and the same ones whatever zlib is there.
-    packed = base64.b64encode(compress(script.encode())).decode()
-    return {"path": BUNDLE, "permissions": "0755", "encoding": ENCODING, "content": packed}
+    data = lzma.compress(script.encode(), check=lzma.CHECK_CRC32, filters=[_FILTER])
+    # Padding: the format allows four zeros, and again. Python's library does not know that.
+    while not armour.is_clear(data):
+        data += bytes(4)
+    return {"path": BUNDLE, "permissions": "0755", "content": _BUNDLE.replace("PACKED", armour.encode(data))}
 
 
 def _put(entry: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import gzip
+import lzma
 import re
 import zlib
 from dataclasses import dataclass
@@ -10,10 +11,12 @@ from typing import Any
 
 from registry_stack.errors import RegistryStackError
 from registry_stack.template.yaml_loader import parse_yaml
+from registry_stack.userdata import armour
 
 UNIT_DIRECTORY = "/etc/systemd/system/"
 # The script of the packed user-data that writes most of the files: see registry_stack/userdata/build.py.
 BUNDLE = "/opt/registry/unpack-files"
+PACKED = re.compile(r"(?<=<<< ')[^\s']+(?=' \| unpack\)\n)")
 BUNDLED = re.compile(r"^put (0[0-7]{3}) (\S+) <<'@'\n(.*?)^@$", re.MULTILINE | re.DOTALL)
 _BASE64 = frozenset({"b64", "base64"})
 # As cloud-init's cc_write_files.py and coreos-cloudinit's config/decode.go name them.
@@ -50,8 +53,19 @@ def bundled(file: HostFile) -> list[HostFile]:
     """The files that the bundle writes when it runs; none for any other file."""
     if file.path != BUNDLE:
         return []
-    found = BUNDLED.findall(file.content.decode())
+    packed = PACKED.search(file.content.decode())
+    if not packed:
+        raise RegistryStackError(f"user-data: {BUNDLE} has no packed files")
+    found = BUNDLED.findall(unpacked(packed[0]))
     return [HostFile(path, text.encode(), int(mode, 8), "root:root", "text/plain") for mode, path, text in found]
+
+
+def unpacked(packed: str) -> str:
+    """The script that the bundle has packed; raises RegistryStackError when that is damaged."""
+    try:
+        return lzma.decompress(armour.decode(packed).rstrip(b"\0"), lzma.FORMAT_XZ).decode()
+    except (ValueError, lzma.LZMAError) as error:
+        raise RegistryStackError(f"user-data: {BUNDLE} is damaged: {error}") from None
 
 
 def cloud_config(user_data: str) -> dict[str, Any]:

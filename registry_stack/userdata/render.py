@@ -1,7 +1,7 @@
 """The user-data as Heat hands it to Nova."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from registry_stack.errors import RegistryStackError
@@ -26,8 +26,14 @@ def render_user_data(template: Template, values: Mapping[str, Any], references: 
     text = scope.evaluate(snippet, where)
     if not isinstance(text, str):
         raise RegistryStackError(f"{template.path}: {where} must be text, not {type(text).__name__}")
-    check_size(text)
+    check_size(text, values)
     return text
+
+
+def longest_references(template: Template) -> References:
+    """Stand-ins for what only a cloud knows, each as long as it gets."""
+    # A wait condition's URL and token are long; addresses, IDs and the generated password are not.
+    return {key: "r" * (255 if key[0].endswith("_handle") else 64) for key in references_in(template.resources)}
 
 
 def placeholder_value(template: Template, values: Mapping[str, Any], references: References, placeholder: str) -> Any:
@@ -51,19 +57,38 @@ def base64_length(text: str) -> int:
     return 4 * -(-len(text.encode()) // 3)
 
 
-def check_size(text: str) -> None:
-    """Raise RegistryStackError when the user-data is too long for Nova."""
+def check_size(text: str, values: Mapping[str, Any]) -> None:
+    """Raise RegistryStackError when the user-data with these values is too long for Nova."""
     length = base64_length(text)
     if length > NOVA_LIMIT:
         excess = len(text.encode()) - NOVA_LIMIT // 4 * 3
+        sizes = {name: len(value.encode()) for name, value in values.items() if isinstance(value, str)}
+        longest = ", ".join(f"{name} ({sizes[name]})" for name in sorted(sizes, key=lambda n: -sizes[n])[:3])
         raise RegistryStackError(
-            f"the user-data has {length} base64 characters, Nova takes {NOVA_LIMIT}: shorten it by {excess} bytes"
+            f"the user-data has {length} base64 characters, Nova takes {NOVA_LIMIT}: shorten the parameters by "
+            f"{excess} bytes. The longest are {longest}; an upstream's login may be in a file on the host instead, "
+            "/var/lib/registry/logins/NAME (docs/operations.md)"
         )
 
 
 def placeholders(text: str) -> set[str]:
     """Every `@@NAME@@` in a text."""
     return set(PLACEHOLDER.findall(text))
+
+
+def references_in(snippet: Any) -> Iterator[tuple[str, ...]]:
+    """Every get_resource and get_attr in a piece of template, as keys of References."""
+    if isinstance(snippet, dict):
+        for key, value in snippet.items():
+            if key == "get_resource":
+                yield (value,)
+            elif key == "get_attr":
+                yield (value[0], value[1])
+            else:
+                yield from references_in(value)
+    elif isinstance(snippet, list):
+        for item in snippet:
+            yield from references_in(item)
 
 
 def _user_data(template: Template) -> tuple[str, Any]:

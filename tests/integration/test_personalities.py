@@ -200,6 +200,21 @@ def test_login_that_the_upstream_takes_back(ask: Any, upstreams: Personalities, 
         upstreams.set(password="secret", refusal="401")
 
 
+def test_login_in_a_file_that_is_renewed(ask: Any, host: Host, upstreams: Personalities) -> None:
+    """ECR's passwords have up to 4 700 characters and expire after 12 hours."""
+    try:
+        for password in ("a" * 4700, "b" * 4700):
+            upstreams.set(password=password)
+            assert ask("ecr", f"/v2/renewed/{password[0]}/manifests/1").status_code == 403
+            new = "/var/lib/registry/logins/new"
+            host.machine.put(new, f"user:{password}\n".encode(), 0o600)
+            assert host.exec("sh", "-c", f"chown 65532:65532 {new} && mv {new} /var/lib/registry/logins/ecr").code == 0
+            pull(ask, "ecr", f"renewed/{password[0]}")
+    finally:
+        upstreams.set(password="secret")
+        host.exec("rm", "-f", "/var/lib/registry/logins/ecr")
+
+
 def test_herd_on_one_cold_blob_is_one_fetch(ask: Any, upstreams: Personalities) -> None:
     repo = "team/herd-size-5000000"
     layer = ask("quay", f"/v2/{repo}/manifests/1").json()["layers"][0]

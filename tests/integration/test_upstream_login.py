@@ -27,6 +27,9 @@ TOKEN_SERVICES = {
 }
 # What a mirror may answer whose upstream does not let it in.
 REFUSED = (401, 403, 404, 500, 502, 503)
+# As long as the longest that are known: Red Hat's 900 characters, Google's 1 000, ECR's up to 4 700.
+LONG = "".join(f"{number:05d}." for number in range(800))[:4700]
+LOGIN_FILE = "/var/lib/registry/logins/default"
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +41,13 @@ def host(make_host: MakeHost) -> Host:
 
 
 @contextmanager
-def upstream_with(this_run: Run, host: Host, auth: Auth, auth_name: str = AUTH_NAME) -> Iterator[Upstream]:
+def upstream_with(
+    this_run: Run, host: Host, auth: Auth, auth_name: str = AUTH_NAME, password: str = PASSWORD
+) -> Iterator[Upstream]:
     """An upstream that wants a login, with a new mirror in front of it."""
-    upstream = Upstream.start(this_run.client, host.network.name, this_run.labels, auth=auth, auth_name=auth_name)
+    upstream = Upstream.start(
+        this_run.client, host.network.name, this_run.labels, auth=auth, auth_name=auth_name, password=password
+    )
     try:
         host.start_empty(REDIS, EDGE, PROXY)
         yield upstream
@@ -121,6 +128,37 @@ def test_wrong_password(this_run: Run, host: Host) -> None:
     with host.changed(upstream_password="wrong"), upstream_with(this_run, host, "basic") as upstream:
         upstream.push(repo, "1", [1000])
         assert host.mirror.request("GET", f"/v2/{repo}/manifests/1").status_code in REFUSED
+
+
+def test_long_password_by_parameter(this_run: Run, host: Host) -> None:
+    repo = "library/long-parameter"
+    with host.changed(upstream_password=LONG), upstream_with(this_run, host, "token", password=LONG) as upstream:
+        upstream.push(repo, "1", [1000])
+        assert host.mirror.pull(repo, "1")
+        assert f"token repository:{repo}:pull" in upstream.token_requests
+
+
+def test_long_password_by_file(this_run: Run, host: Host) -> None:
+    """A file counts more than the parameter, and a new one from the next challenge on, without a restart."""
+    repo = "library/long-file"
+    with upstream_with(this_run, host, "token", password=LONG) as upstream:
+        upstream.push(repo, "1", [1000])
+        try:
+            put_login(host, f"{USERNAME}:{LONG[::-1]}")
+            assert host.mirror.request("GET", f"/v2/{repo}/manifests/1", headers={"Accept": ACCEPT}).status_code == 403
+            put_login(host, f"{USERNAME}:{LONG}")
+            assert host.mirror.pull(repo, "1")
+        finally:
+            host.exec("rm", "-f", LOGIN_FILE)
+        wait_for_token_requests(upstream, 2)
+        assert {line.split()[0] for line in upstream.token_requests} == {"refused", "token"}
+
+
+def put_login(host: Host, login: str) -> None:
+    """As docs/operations.md says."""
+    host.machine.put(f"{LOGIN_FILE}.new", login.encode(), 0o600)
+    done = host.exec("sh", "-c", f"chown 65532:65532 {LOGIN_FILE}.new && mv {LOGIN_FILE}.new {LOGIN_FILE}")
+    assert done.code == 0, done.err
 
 
 def test_clients_own_credentials_stay_here(this_run: Run, mirror: Host, upstream: Upstream) -> None:

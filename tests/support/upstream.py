@@ -89,17 +89,19 @@ class Upstream:
         alias: str = NAME,
         published: str = "",
         tls: Pair | None = None,
+        password: str = PASSWORD,
     ) -> "Upstream":
         """Start one on a network that exists; `name` is what its containers' names start with.
 
         `alias` is its own name on the network, `auth_name` the one of its token service; with `tls` it speaks HTTPS.
         `published` is an address of this machine, for a mirror that is not on the network but reaches that.
+        `password` is what its token service wants.
         """
         name = name or f"{network}-upstream"
         image, volume = service_image(client, IMAGE, "registry"), f"{name}-data"
         tokens = None
         if auth == "token":
-            login = (USERNAME, PASSWORD)
+            login = (USERNAME, password)
             tokens = TokenServer.start(client, network, labels, f"{name}-tokens", login, auth_name)
         environment, files = _settings(auth, tokens, auth_name)
         if tls is not None:

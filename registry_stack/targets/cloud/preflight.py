@@ -8,9 +8,12 @@ from openstack.connection import Connection
 from openstack.exceptions import SDKException
 
 from registry_stack.errors import RegistryStackError
+from registry_stack.product import TEMPLATE
 from registry_stack.targets.cloud.connection import ca_bundle
 from registry_stack.targets.cloud.s3 import s3_failure
 from registry_stack.targets.cloud.swift import swift_failure
+from registry_stack.template.template import load_template
+from registry_stack.userdata.render import longest_references, render_user_data
 
 MEMORY_MB = 1024
 
@@ -115,6 +118,14 @@ def _s3(_connection: Connection, values: Mapping[str, Any]) -> str | None:
         return s3_failure(values, verify)
 
 
+def user_data_fits(connection: Connection, values: Mapping[str, Any]) -> str | None:
+    """Rendering refuses what is too long."""
+    template = load_template(TEMPLATE)
+    known = {"OS::project_id": connection.current_project_id, **values}
+    render_user_data(template, known, longest_references(template))
+    return None
+
+
 def _servers(connection: Connection, _values: Mapping[str, Any]) -> str | None:
     limits = connection.compute.get_limits().absolute
     left = limits.instances - limits.instances_used if limits.instances >= 0 else 1
@@ -149,5 +160,5 @@ def _volumes(connection: Connection, values: Mapping[str, Any]) -> str | None:
     return None
 
 
-_CHECKS: list[Check] = [_key_pair, _image, _flavor, _external_network, _network, _dns_zone, _swift, _s3]
+_CHECKS: list[Check] = [_key_pair, _image, _flavor, _external_network, _network, _dns_zone, user_data_fits, _swift, _s3]
 _QUOTAS: list[Check] = [_servers, _network_quota, _volumes]

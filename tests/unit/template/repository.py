@@ -11,9 +11,9 @@ from typing import Any
 from registry_stack.template.environment import Environment, SourcedValue, read_environment
 from registry_stack.template.parameters import resolve_parameters
 from registry_stack.template.template import Template, load_template
-from registry_stack.userdata.build import BUILT, pack, plain, references_in
+from registry_stack.userdata.build import BUILT, pack, plain
 from registry_stack.userdata.host_files import HostFile, host_files
-from registry_stack.userdata.render import render_user_data, source_text
+from registry_stack.userdata.render import references_in, render_user_data, source_text
 from tests.unit.template import heat_reference
 
 REPOSITORY = Path(__file__).parents[3]

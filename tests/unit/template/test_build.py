@@ -1,15 +1,18 @@
 """The builder: what becomes shorter, what stays as it is, and that all of it comes out again."""
 
+import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from registry_stack.errors import RegistryStackError
+from registry_stack.userdata import armour
 from registry_stack.userdata import build as builder
-from registry_stack.userdata.build import BUILT, ENCODING, is_stale, pack, plain, stripped
-from registry_stack.userdata.host_files import BUNDLE, HostFile, cloud_config, host_files
+from registry_stack.userdata.build import BUILT, is_stale, pack, plain, stripped
+from registry_stack.userdata.host_files import BUNDLE, PACKED, HostFile, cloud_config, host_files
 
 LOADERS = """# A comment.
 write_files:
@@ -50,7 +53,7 @@ def files_of(text: str) -> dict[str, HostFile]:
 
 def test_what_the_loaders_need_not_write_goes_into_one_script(make_tree: MakeTree) -> None:
     tree = make_tree("run")
-    assert entries(pack(tree)) == {"/placeholder": None, "/base64": "b64", "/first": None, BUNDLE: ENCODING}
+    assert entries(pack(tree)) == {"/placeholder": None, "/base64": "b64", "/first": None, BUNDLE: None}
     files = ["/placeholder", "/base64", "/first", "/a/short", "/run"]
     assert entries(plain(tree)) == dict.fromkeys(files) | {"/base64": "b64"}
     assert cloud_config(pack(tree))["runcmd"] == [["a", "b"]]
@@ -77,20 +80,77 @@ def test_files_of_the_plain_one(make_tree: MakeTree) -> None:
     }
 
 
-def test_the_script_writes_what_is_read_out_of_it(make_tree: MakeTree, tmp_path: Path) -> None:
+@pytest.mark.parametrize("awk", ["gawk", "mawk"])
+@pytest.mark.parametrize("tool", ["xz", "python3"])
+def test_the_script_writes_what_is_read_out_of_it(make_tree: MakeTree, tmp_path: Path, awk: str, tool: str) -> None:
+    """With what a host has: Flatcar gawk and xz, Debian mawk and Python."""
     root = tmp_path / "host"
     prefix = str(root).lstrip("/")
-    files = files_of(pack(make_tree(f"{prefix}/b/long", **{f"{prefix}/a/short": "a\n"})))
+    tree = make_tree(f"{prefix}/b/long", **{f"{prefix}/a/short": "a\n"})
+    (tree / "files/a/short").unlink()
+    files = files_of(pack(tree))
     script = tmp_path / "script"
-    script.write_bytes(files[BUNDLE].content.replace(b" /a/short", f" {root}/c".encode()))
+    script.write_bytes(files[BUNDLE].content)
+    programs = only(tmp_path / "bin", "bash", "mkdir", "chmod", "mv", **{"awk": awk, tool: tool})
     for _time in range(2):
-        subprocess.run(["bash", script], check=True)
+        subprocess.run(["bash", script], check=True, env={"PATH": str(programs)})
     inside = [file for path, file in files.items() if path.startswith(str(root))]
     assert len(inside) == 2
     for file in inside:
         assert Path(file.path).read_bytes() == file.content
         assert Path(file.path).stat().st_mode & 0o777 == file.mode
-    assert len([path for path in root.rglob("*") if path.is_file()]) == 3
+    assert len([path for path in root.rglob("*") if path.is_file()]) == 2
+
+
+def only(folder: Path, *same: str, **programs: str) -> Path:
+    """A folder for PATH with these programs under these names."""
+    folder.mkdir()
+    for name, program in (dict(zip(same, same, strict=True)) | programs).items():
+        found = sys.executable if program == "python3" else shutil.which(program)
+        if found is None:
+            pytest.skip(f"no {program}")
+        (folder / name).write_text(f'#!/bin/sh\nexec {found} "$@"\n')
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def test_a_damaged_script_writes_nothing(make_tree: MakeTree, tmp_path: Path) -> None:
+    text = pack(make_tree("run"))
+    files = files_of(text)
+    packed = PACKED.findall(files[BUNDLE].content.decode())[0]
+    damaged = packed.replace(packed[200], "~" if packed[200] != "~" else "!", 1)
+    script = tmp_path / "script"
+    script.write_bytes(files[BUNDLE].content.replace(packed.encode(), damaged.encode()))
+    done = subprocess.run(["bash", script], check=False, capture_output=True)
+    assert done.returncode != 0
+    assert not Path("/a/short").exists()
+    with pytest.raises(RegistryStackError, match=f"^user-data: {BUNDLE} is damaged: "):
+        files_of(text.replace(packed, damaged))
+
+
+@pytest.mark.parametrize("length", range(40))
+def test_armour(length: int) -> None:
+    data = bytes((7 + 251 * number) % 256 for number in range(length))
+    assert not armour.is_clear(data) or armour.decode(armour.encode(data)) == data
+
+
+@pytest.mark.parametrize("tool", ["xz", "python3"])
+def test_padding(make_tree: MakeTree, tmp_path: Path, tool: str) -> None:
+    """Some lengths need it: of eight, some do and some do not."""
+    programs = only(tmp_path / "bin", "bash", "mkdir", "chmod", "mv", "awk", **{tool: tool})
+    padded = set()
+    for number in range(8):
+        target = tmp_path / f"host{number}/file"
+        tree = make_tree(**{f"{target}".lstrip("/"): f"{'abcdefgh'[:number]}{LONG}"})
+        (tree / "files/a/short").unlink()
+        bundle = files_of(pack(tree))[BUNDLE].content.decode()
+        padded.add(armour.decode(PACKED.findall(bundle)[0]).endswith(b"\0"))
+        script = tmp_path / "script"
+        script.write_text(bundle)
+        subprocess.run(["bash", script], check=True, env={"PATH": str(programs)})
+        assert target.read_text() == f"{'abcdefgh'[:number]}{LONG}"
+        shutil.rmtree(tree / "files")
+    assert padded == {True, False}
 
 
 @pytest.mark.parametrize(("name", "text"), [("x", "@\n"), ("x", "a"), ("x", " a\n"), ("x", "# Why.\n"), ("x y", "a\n")])
@@ -169,8 +229,8 @@ def test_command(make_tree: MakeTree, monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setattr(builder, "TREE", tree)
     builder.main()
     assert (tree / BUILT).read_text() == pack(tree)
-    assert " bytes of user-data are left." in capsys.readouterr().out
+    assert " bytes of user-data are left; all logins together may have " in capsys.readouterr().out
     builder.main("--check")
-    assert " is up to date. With every option at its longest, " in capsys.readouterr().out
+    assert " is up to date. With every option at its longest, logins at 256 characters, " in capsys.readouterr().out
     builder.main("--plain")
     assert capsys.readouterr().out == plain(tree)

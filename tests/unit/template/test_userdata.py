@@ -102,17 +102,20 @@ def test_length_equals_that_of_base64(length: int) -> None:
 
 
 def test_size_limit() -> None:
-    check_size("x" * 49_149)
+    check_size("x" * 49_149, {})
     with pytest.raises(RegistryStackError) as error:
-        check_size("ü" * 24_580)
-    message = "the user-data has 65548 base64 characters, Nova takes 65535: shorten it by 11 bytes"
-    assert str(error.value) == message
+        check_size("ü" * 24_580, {"short": "a", "token": "s3cret" * 100, "number": 1, "ca": "ü" * 100, "url": "b" * 9})
+    assert str(error.value) == (
+        "the user-data has 65548 base64 characters, Nova takes 65535: shorten the parameters by 11 bytes. "
+        "The longest are token (600), ca (200), url (9); an upstream's login may be in a file on the host instead, "
+        "/var/lib/registry/logins/NAME (docs/operations.md)"
+    )
     assert base64_length("x" * (49_160 - 11)) <= NOVA_LIMIT < base64_length("x" * (49_160 - 10))
 
 
 def test_rendering_refuses_text_that_is_too_long(make_template: MakeTemplate) -> None:
     template = make_template(BODY, config=CONFIG + "#" * 50_000)
-    with pytest.raises(RegistryStackError, match=r"^the user-data has 67"):
+    with pytest.raises(RegistryStackError, match=r"^the user-data has 67.* The longest are a \(1\);"):
         render_user_data(template, {"a": "1"}, REFERENCES)
 
 
