@@ -22,7 +22,7 @@ from registry_stack.targets.local.options import LocalOptions
 from registry_stack.template.environment import read_environment
 from tests.host.conftest import MACHINES
 from tests.host.targets import DOMAIN, HOST_NAME, RUN_LABEL
-from tests.support.personalities import HABITS, MIRRORED, NAME, Personalities, parameters, port_of
+from tests.support.personalities import HABITS, MIRRORED, Personalities, parameters, port_of
 from tests.support.upstream import ensure_network
 
 FQDN = f"{HOST_NAME}.{DOMAIN}"
@@ -92,7 +92,7 @@ def use_containerd_store(machine: Machine) -> None:
 
 def pull(world: World, client: str, name: str, repo: str) -> str:
     """Pull an image with a client; what the client says about it."""
-    authority = f"{name}.{NAME}"
+    authority = f"{name}.test"
     ways = {
         "REGISTRY": f"{authority}:{port_of(name)}/{repo}:1",
         "PATH_OF": f"{FQDN}/{authority}/{repo}:1",

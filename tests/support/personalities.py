@@ -64,7 +64,7 @@ class Personalities:
             name=f"{network}-personalities",
             labels=labels,
             network=network,
-            aliases=(NAME, "elsewhere.test", *(f"{name}.{NAME}" for name in HABITS)),
+            aliases=(NAME, "elsewhere.test", *(f"{name}.test" for name in HABITS)),
             entrypoint=["python3", "-u"],
             command=["/server.py", json.dumps(settings)],
             files={"/server.py": (_SERVER, 0o644)},
@@ -104,7 +104,7 @@ def parameters(own_names: bool = False) -> dict[str, Any]:
     """
     return {
         "upstream_url": url_of("plain"),
-        "upstreams": ",".join(f"{name}={url_of(name, f'{name}.{NAME}' if own_names else NAME)}" for name in MIRRORED),
+        "upstreams": ",".join(f"{name}={url_of(name, f'{name}.test' if own_names else NAME)}" for name in MIRRORED),
         "upstream_credentials": ",".join(f"{name}=user:secret" for name in LOGINS),
         "upstream_login_hosts": f"gitlab={NAME}:{port_of('tokens')}",
     }
