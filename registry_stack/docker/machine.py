@@ -213,10 +213,10 @@ class Machine:
             return
 
     def _docker_status(self) -> str | None:
-        """A probe: `docker info` needs the daemon, not only the client."""
+        """A probe: `docker version` of the server; `docker info` of Docker 26.1 succeeds without one."""
         if not self.running:
             raise RegistryStackError(f"{self.name} stopped while starting:\n{self.logs()[-2000:]}")
-        result = self.exec(["docker", "info", "--format", "{{.ServerVersion}}"], check=False, timeout=10)
+        result = self.exec(["docker", "version", "--format", "{{.Server.Version}}"], check=False, timeout=10)
         return None if result.code == 0 else result.tail()
 
 

@@ -20,8 +20,13 @@ BASE_SUITES = {
 }
 
 
-def ensure_project_image(client: docker.DockerClient, name: str, report: ProgressCallback = no_progress) -> str:
-    """Return the tag of a project image, and build it first if its Dockerfile, files or base have changed."""
+def ensure_project_image(
+    client: docker.DockerClient, name: str, report: ProgressCallback = no_progress, suite: str = ""
+) -> str:
+    """Return the tag of a project image, and build it first if its Dockerfile, files or base have changed.
+
+    `suite` is a Debian to stand on that is not its usual one.
+    """
     if name not in BASE_SUITES:
         raise RegistryStackError(f"there is no image {name!r}: there are {', '.join(sorted(BASE_SUITES))}")
-    return ensure_built(client, name, base_image(client, BASE_SUITES[name], report), report)
+    return ensure_built(client, name, base_image(client, suite or BASE_SUITES[name], report), report)

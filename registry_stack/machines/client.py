@@ -32,13 +32,15 @@ def docker_client(
     deployment: Deployment,
     host: str,
     report: ProgressCallback = no_progress,
+    suite: str = "",
 ) -> Machine:
     """A machine with Docker, configured as `tox -e client-config -- docker` prints it.
 
-    `host` is the deployment's name at that place, where it listens on the standard ports.
+    `host` is the deployment's name at that place, where it listens on the standard ports; `suite` is the Debian whose
+    clients it has, the oldest that is supported unless given.
     """
     spec = MachineSpec(
-        image=ensure_project_image(client, "client", report),
+        image=ensure_project_image(client, "client", report, suite),
         name=name,
         labels=labels,
         network=place.network,

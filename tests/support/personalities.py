@@ -65,7 +65,7 @@ class Personalities:
             name=f"{network}-personalities",
             labels=labels,
             network=network,
-            aliases=(NAME, "elsewhere.test"),
+            aliases=(NAME, "elsewhere.test", *(f"{name}.test" for name in HABITS)),
             entrypoint=["python3", "-u"],
             command=["/server.py", json.dumps(settings)],
             files={"/server.py": (_SERVER, 0o644)},
@@ -102,16 +102,19 @@ def port_of(name: str) -> int:
     return _FIRST_PORT + list(HABITS).index(name)
 
 
-def url_of(name: str) -> str:
+def url_of(name: str, host: str = NAME) -> str:
     """Its URL on its network."""
-    return f"http://{NAME}:{port_of(name)}{HABITS[name].get('prefix', '')}"
+    return f"http://{host}:{port_of(name)}{HABITS[name].get('prefix', '')}"
 
 
-def parameters() -> dict[str, Any]:
-    """Of a host that mirrors them all; the first is Docker Hub's place."""
+def parameters(own_names: bool = False) -> dict[str, Any]:
+    """Of a host that mirrors them all; the first is Docker Hub's place.
+
+    With `own_names` each has a host name of its own, as clients need that name it in a path, where no port fits.
+    """
     return {
         "upstream_url": url_of("plain"),
-        "upstreams": ",".join(f"{name}={url_of(name)}" for name in MIRRORED),
+        "upstreams": ",".join(f"{name}={url_of(name, f'{name}.test' if own_names else NAME)}" for name in MIRRORED),
         "upstream_credentials": ",".join(f"{name}=user:secret" for name in LOGINS),
         "upstream_login_hosts": f"gitlab={NAME}:{port_of('tokens')}",
     }

@@ -8,10 +8,12 @@ SETTINGS is JSON: {"name": HOST, "personalities": {NAME: {"port": PORT, HABIT: V
 
 import base64
 import hashlib
+import io
 import json
 import os
 import re
 import sys
+import tarfile
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -44,10 +46,16 @@ def digest_of(content: bytes) -> str:
 
 
 def layer_of(repo: str) -> bytes:
-    """The same bytes each time, others for each repository; `size-N` at the end of its name makes N bytes."""
+    """A tar with one file, another for each repository; `size-N` at the end of its name makes the file N bytes."""
     size = int(repo.rpartition("size-")[2]) if "size-" in repo else 100_000
     block = hashlib.sha256(repo.encode()).digest()
-    return (block * (size // len(block) + 1))[:size]
+    content = (block * (size // len(block) + 1))[:size]
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        member = tarfile.TarInfo("content")
+        member.size = size
+        tar.addfile(member, io.BytesIO(content))
+    return stream.getvalue()
 
 
 def manifest_of(repo: str, port: int) -> bytes:
