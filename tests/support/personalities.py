@@ -1,7 +1,7 @@
 """An upstream for each habit of a public registry, in one container: docs/upstreams.md says whose habit it is."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,15 +57,23 @@ class Personalities:
         self.machine = machine
 
     @classmethod
-    def start(cls, client: docker.DockerClient, network: str, labels: Mapping[str, str]) -> "Personalities":
-        """Start them under their names on a network that exists."""
-        settings = {"name": NAME, "personalities": {name: _filled_in(name) for name in HABITS}}
+    def start(
+        cls,
+        client: docker.DockerClient,
+        network: str,
+        labels: Mapping[str, str],
+        personalities: Mapping[str, Mapping[str, Any]] | None = None,
+        aliases: Sequence[str] = (),
+    ) -> "Personalities":
+        """Start them, or others, under their names on a network that exists."""
+        personalities = personalities or {name: _filled_in(name) for name in HABITS}
+        settings = {"name": NAME, "personalities": personalities}
         spec = MachineSpec(
             image=ensure_project_image(client, "host"),
             name=f"{network}-personalities",
             labels=labels,
             network=network,
-            aliases=(NAME, "elsewhere.test", *(f"{name}.test" for name in HABITS)),
+            aliases=aliases or (NAME, "elsewhere.test", *(f"{name}.test" for name in HABITS)),
             entrypoint=["python3", "-u"],
             command=["/server.py", json.dumps(settings)],
             files={"/server.py": (_SERVER, 0o644)},

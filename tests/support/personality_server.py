@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
-SETTINGS: dict[str, Any] = json.loads(sys.argv[1])
+SETTINGS: dict[str, Any] = json.loads(sys.argv[1] if __name__ == "__main__" else '{"personalities": {}}')
 PERSONALITIES: dict[int, dict[str, Any]] = {
     habits["port"]: {"personality": name, **habits} for name, habits in SETTINGS["personalities"].items()
 }
@@ -182,6 +182,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(307, Location=f"{self.origin(target)}{where}")
         if self.command == "HEAD" and "nohead" in repo:
             return self.error(405, "UNSUPPORTED")
+        if ref not in (digest_of(layer_of(repo)), digest_of(config_of(repo, self.port))) or "missing" in repo:
+            return self.error(404, "BLOB_UNKNOWN")
         return self.content(ref, repo)
 
     def content(self, digest: str, repo: str) -> None:
