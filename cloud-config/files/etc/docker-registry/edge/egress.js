@@ -7,18 +7,30 @@ const LOGINS = '/var/lib/registry/logins';
 const PARAMETERS = '/run/registry/edge/logins';
 const REDIRECTS = [301, 302, 303, 307, 308];
 const TOKEN_HOPS = 5;
+// nginx allows ten internal redirects, of which each step takes two.
+const STEPS = 4;
 
 function origin(url) {
     return /^https?:\/\/[^/?#]*/i.exec(url)[0].toLowerCase();
 }
 
-// RFC 3986, section 5.2.2, without the dot segments that no registry sends.
+// RFC 3986, section 5.2.2.
 function resolve(base, reference) {
-    if (/^https?:\/\//i.test(reference)) return reference;
-    if (reference.startsWith('//')) return base.slice(0, base.indexOf(':') + 1) + reference;
-    if (reference.startsWith('/')) return origin(base) + reference;
-    const path = base.replace(/[?#].*/, '');
-    return (reference.startsWith('?') ? path : path.slice(0, path.lastIndexOf('/') + 1)) + reference;
+    const parts = /^([^?]*)(\?.*)?$/.exec(reference.replace(/#.*/, '').replace(/[^\x21-\x7e]/g, encodeURIComponent));
+    const query = parts[2] || '';
+    const own = base.replace(/[?#].*/, '');
+    let url = parts[1];
+    if (!/^https?:\/\//i.test(url)) {
+        if (url.startsWith('//')) url = own.slice(0, own.indexOf(':') + 1) + url;
+        else if (url.startsWith('/')) url = origin(own) + url;
+        else url = url ? own.slice(0, own.lastIndexOf('/') + 1) + url : own;
+    }
+    const path = [];
+    url.slice(origin(url).length + 1).split('/').forEach(part => {
+        if (part == '..') path.pop();
+        else if (part != '.') path.push(part);
+    });
+    return `${origin(url)}/${path.join('/')}${query}`;
 }
 
 // The challenges of WWW-Authenticate (RFC 9110, section 11.6.1); nginx joins several fields by ", ".
@@ -84,13 +96,16 @@ async function fetchToken(r, url) {
 
 // docs: distribution.github.io, "Token Authentication Specification".
 async function bearer(r, challenge) {
-    const scope = challenge.scope || `repository:${repository(r.variables.target)}:pull`;
-    const query = (challenge.service ? `service=${encodeURIComponent(challenge.service)}&` : '') + `scope=${encodeURIComponent(scope)}`;
+    const scopes = (challenge.scope || `repository:${repository(r.variables.target)}:pull`).split(' ');
+    const query = scopes.map(scope => `scope=${encodeURIComponent(scope)}`);
+    if (challenge.service) query.unshift(`service=${encodeURIComponent(challenge.service)}`);
     const realm = resolve(r.variables.target, challenge.realm);
-    const answer = await fetchToken(r, realm + (realm.includes('?') ? '&' : '?') + query);
+    const answer = await fetchToken(r, realm + (realm.includes('?') ? '&' : '?') + query.join('&'));
     if (!answer.ok) throw {status: answer.status, retryAfter: answer.headers.get('Retry-After')};
     const body = await answer.json();
-    return {value: 'Bearer ' + (body.token || body.access_token), seconds: body.expires_in || 60};
+    const token = body.token || body.access_token;
+    if (!token) throw {message: 'the answer has none'};
+    return {value: 'Bearer ' + token, seconds: body.expires_in || 60};
 }
 
 function refuse(r, status, message, retryAfter) {
@@ -101,13 +116,26 @@ function refuse(r, status, message, retryAfter) {
     r.return(status, JSON.stringify({errors: [{code: status == 404 ? unknown : 'DENIED', message: message}]}));
 }
 
-async function authorize(r) {
+function send(r, method) {
+    const steps = Number(r.variables.steps) + 1;
+    if (steps > STEPS) return refuse(r, 508, 'the upstream redirects in a circle');
+    r.variables.steps = String(steps);
+    r.variables.send_method = method || r.variables.send_method;
+    r.internalRedirect('@send');
+}
+
+// The upstream refuses the request, or whoever sends it.
+async function authorize(r, status) {
+    const sent = authorization(r);
+    ngx.shared.authorizations.delete(key(r));
     const asked = challenges(r.variables.upstream_http_www_authenticate || '');
     const token = asked.find(challenge => challenge.scheme == 'bearer' && challenge.realm);
     const basic = asked.some(challenge => challenge.scheme == 'basic') && login(r, r.variables.target);
-    if (r.variables.authorized || !token && !basic) {
-        ngx.shared.authorizations.delete(key(r));
-        return refuse(r, 401, 'the upstream refuses this mirror');
+    if (r.variables.authorized || status != 401 || !token && !basic) {
+        // An expired login is forbidden by some (ECR), without a challenge.
+        if (sent && !r.variables.authorized && status == 403) return send(r);
+        if (r.variables.send_method == 'HEAD' && !asked.length) return send(r, 'GET');
+        return refuse(r, status, 'the upstream refuses this mirror');
     }
     r.variables.authorized = '1';
     try {
@@ -115,38 +143,33 @@ async function authorize(r) {
         ngx.shared.authorizations.set(key(r), given.value, Math.max(1, given.seconds - 2) * 1000);
     } catch (e) {
         r.error(`upstream ${r.variables.registry}: no token from ${token.realm}: ${e.status || e.message}`);
-        return refuse(r, e.status >= 400 && e.status < 500 ? e.status : 503, 'the token service refuses this mirror', e.retryAfter);
+        const refused = e.status == 429 ? 429 : e.status >= 400 && e.status < 500 ? 403 : 503;
+        return refuse(r, refused, 'the token service refuses this mirror', e.retryAfter);
     }
-    r.internalRedirect('@send');
+    send(r);
 }
 
-// A response that does not go to whoever asked: a redirect, a challenge, or a HEAD that the upstream does not answer.
+// A response that does not go to whoever asked: a redirect, a challenge, a HEAD that the upstream does not answer, or a
+// status that only some upstreams use.
 function proceed(r) {
     const status = Number(/\d+$/.exec(r.variables.upstream_status)[0]);
     const location = r.variables.upstream_http_location;
     if (REDIRECTS.includes(status) && location) {
         r.variables.target = resolve(r.variables.target, location);
         r.variables.authorized = '';
-        return r.internalRedirect('@send');
+        return send(r);
     }
-    if (status == 401) return authorize(r);
-    if (r.variables.send_method == 'HEAD') {
-        r.variables.send_method = 'GET';
-        return r.internalRedirect('@send');
-    }
-    refuse(r, status, 'the upstream does not have this');
+    if (status == 401 || status == 403) return authorize(r, status);
+    if (status < 400 || status > 504) return refuse(r, 502, 'the upstream does not answer as a registry');
+    if (r.variables.send_method == 'HEAD') return send(r, 'GET');
+    refuse(r, {402: 403, 410: 404, 451: 403}[status] || status, 'the upstream does not have this');
 }
 
-// A Link to the next page, relative, so that it leads to whoever sent the request to the egress.
+// A Link to the next page, which is where this one is, but for its query.
 function link(r) {
-    return (r.variables.upstream_http_link || '').replace(/<[^>]*?(\/v2\/[^>]*)>/g, '<$1>');
-}
-
-// The same for a client of the mirror, which may have said by a path or by ns= which upstream it means.
-function clientLink(r) {
-    const prefix = r.variables.strip_prefix ? `/v2/${r.variables.path_start}/` : '/v2/';
     const ns = r.variables.arg_ns ? `&ns=${r.variables.arg_ns}` : '';
-    return link(r).replace(/<\/v2\/([^>]*)>/g, (_, rest) => `<${prefix}${rest}${ns}>`);
+    const page = r.variables.request_uri.replace(/\?.*/, '');
+    return (r.variables.upstream_http_link || '').replace(/<[^>?]*(\?[^>]*)>/g, `<${page}$1${ns}>`);
 }
 
 // The tags that a proxy has stored, asked for neither through it nor in order: it would ask the upstream, which has just failed.
@@ -163,4 +186,4 @@ function pulledTags(r) {
     }
 }
 
-export default {authorization, proceed, link, clientLink, pulledTags};
+export default {authorization, proceed, link, pulledTags};
