@@ -7,14 +7,10 @@ containers-certs.d(5); moby/buildkit docs/buildkitd.toml.md; docs.k3s.io "Privat
 
 import re
 from collections.abc import Mapping
-from functools import cache
 from urllib.parse import urlsplit
 
 from registry_stack.deployment import Deployment
-from registry_stack.product import TEMPLATE
-from registry_stack.template.template import load_template
-from registry_stack.userdata.host_files import HostFile, host_files
-from registry_stack.userdata.render import PLACEHOLDER, source_text
+from registry_stack.userdata.upstreams import product_files
 
 CA_HERE = "ca.crt"
 CLIENTS = ("docker", "containerd", "podman", "buildkit", "k3s")
@@ -37,7 +33,7 @@ def client_configuration(client: str, deployment: Deployment) -> str:
         "registry": urlsplit(deployment.registry_url).netloc,
         "user": deployment.registry_username,
     }
-    return head + fill_in(templates()[f"{_FOLDER}{client}"].content.decode(), names, upstreams)
+    return head + fill_in(product_files()[f"{_FOLDER}{client}"].content.decode(), names, upstreams)
 
 
 def fill_in(text: str, names: Mapping[str, str], upstreams: Mapping[str, str]) -> str:
@@ -47,13 +43,6 @@ def fill_in(text: str, names: Mapping[str, str], upstreams: Mapping[str, str]) -
         return "".join(_filled(block[1], {"name": name, **_variables(host)}) for name, host in upstreams.items())
 
     return _filled(_EACH.sub(repeated, text), names)
-
-
-@cache
-def templates() -> Mapping[str, HostFile]:
-    """The files of the host."""
-    # Base64 is the only placeholder whose value must be valid here.
-    return host_files(PLACEHOLDER.sub("AAAA", source_text(load_template(TEMPLATE))))
 
 
 def _variables(host: str) -> dict[str, str]:

@@ -52,11 +52,6 @@ class Deployment:
         return Path(self.password_file).read_text().rstrip("\n")
 
 
-def parse_upstreams(text: str) -> dict[str, str]:
-    """The parameter `upstreams`, `NAME=URL,NAME=URL`, as a mapping."""
-    return dict(entry.split("=", 1) for entry in text.split(",") if entry)
-
-
 class State:
     """The folder of one deployment."""
 

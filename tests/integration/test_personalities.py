@@ -200,6 +200,16 @@ def test_login_that_the_upstream_takes_back(ask: Any, upstreams: Personalities, 
         upstreams.set(password="secret", refusal="401")
 
 
+@pytest.mark.usefixtures("upstreams")
+def test_each_registry_counts_as_up(host: Host) -> None:
+    """Also one that redirects /v2/, and one with a path."""
+    done = host.exec("/opt/registry/collect-slow-metrics")
+    assert done.code == 0, done.err
+    metrics = host.read("/run/registry/metrics/slow.prom")
+    for name in MIRRORED:
+        assert f'registry_edge_upstream_up{{upstream="{name}"}} 1\n' in metrics, name
+
+
 def test_login_in_a_file_that_is_renewed(ask: Any, host: Host, upstreams: Personalities) -> None:
     """ECR's passwords have up to 4 700 characters and expire after 12 hours."""
     try:

@@ -170,3 +170,56 @@ def test_only_a_proxy_without_an_upstream_is_stopped(host: Host) -> None:
     said = Counter(done.out.splitlines())
     assert [line for line in said if line.startswith("stop")] == [f"stop {PROXY}@gone.service"]
     assert said[f"start --no-block {PROXY}@{TWO}"] == 30
+
+
+def rendered(host: Host, **parameters: Any) -> str:
+    """The edge's configuration of the upstreams with other parameters, which nginx accepts."""
+    try:
+        with host.changed(**parameters):
+            done = host.exec("/opt/registry/render-edge-config")
+            assert done.code == 0, done.err
+            accepted = host.exec("docker", "exec", EDGE, "nginx", "-t", "-c", "/etc/docker-registry/edge/nginx.conf")
+            assert accepted.code == 0, accepted.err
+            return host.read("/run/registry/edge/upstream.conf")
+    finally:
+        assert host.exec("/opt/registry/render-edge-config").code == 0
+
+
+def map_to(variable: str, text: str) -> dict[str, str]:
+    """An nginx map: what it gives for each name."""
+    body = text.partition(f" ${variable} {{\n")[2].partition("}")[0]
+    pairs = (line.strip(" ;").split(" ", 1) for line in body.splitlines())
+    return {name.strip("\\'"): value.strip("'") for name, value in pairs if not name.startswith("default")}
+
+
+@pytest.mark.usefixtures("images")
+def test_presets_and_an_upstream_with_a_path(host: Host) -> None:
+    """No name of theirs leads anywhere in this network: what the edge would do says its configuration."""
+    text = rendered(host, upstreams="k8s,gitlab,nexus=https://nexus.test:8443/registry/", upstream_credentials="")
+    urls = map_to("upstream_url", text)
+    assert urls.pop("default") == host.values["upstream_url"]
+    assert urls == {
+        "k8s": "https://registry.k8s.io",
+        "gitlab": "https://registry.gitlab.com",
+        "nexus": "https://nexus.test:8443/registry",
+    }
+    assert map_to("login_hosts", text) == {"default": "", "k8s": "", "gitlab": "gitlab.com", "nexus": ""}
+    selected = map_to("by_ns", text)
+    assert selected["registry.k8s.io"] == "k8s"
+    assert selected["nexus.test:8443"] == selected["nexus.test%3A8443"] == "nexus"
+    assert map_to("by_path", text)["nexus.test"] == "nexus"
+
+
+@pytest.mark.usefixtures("images")
+def test_hosts_for_a_login_belong_to_the_registry_not_to_its_name(host: Host) -> None:
+    upstreams = "gitlab=https://registry.corp.test,other=https://registry.gitlab.com/"
+    text = rendered(host, upstreams=upstreams, upstream_credentials="", upstream_login_hosts="other=login.corp.test")
+    assert map_to("login_hosts", text) == {"default": "", "gitlab": "", "other": "login.corp.test gitlab.com"}
+
+
+def test_unknown_name_alone(host: Host) -> None:
+    with host.changed(upstreams="k8s,ghrc"):
+        for script in ("render-edge-config", "sync-upstream-units"):
+            done = host.exec(f"/opt/registry/{script}")
+            assert done.code == 1
+            assert done.err.startswith("error: upstreams: no registry is known as ghrc, only ")

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from registry_stack.client_config import CLIENTS, client_configuration, fill_in, templates
+from registry_stack.client_config import CLIENTS, client_configuration, fill_in
 from registry_stack.deployment import Deployment
+from registry_stack.userdata.upstreams import product_files
 
 DEPLOYMENT = Deployment(
     target="local",
@@ -79,7 +80,7 @@ def test_podman_mirrors_docker_hub() -> None:
 
 def test_each_client_selects_more_upstreams_in_its_own_way() -> None:
     """containerd by ns=, Docker by name, Podman and BuildKit by path."""
-    more = replace(DEPLOYMENT, upstreams={"ghcr": "https://ghcr.io", "own": "http://own.example:5000"})
+    more = replace(DEPLOYMENT, upstreams={"ghcr": "https://ghcr.io", "own": "http://own.example:5000/registry"})
     found = {client: files(client, more) for client in CLIENTS}
     assert "install -D -m 0644 ca.crt /etc/docker/certs.d/ghcr.mirror.example.com:8443/ca.crt" in client_configuration(
         "docker", more
@@ -109,9 +110,9 @@ def test_no_secret_is_printed() -> None:
 def test_host_renders_the_same_text(client: str, upstreams: dict[str, str], tmp_path: Path) -> None:
     """The status page shows the same files, rendered on the host."""
     names = {"mirror": "mirror.example.com", "registry": "mirror.example.com:5000", "user": "somebody"}
-    text = templates()[f"/etc/docker-registry/clients/{client}"].content.decode()
+    text = product_files()[f"/etc/docker-registry/clients/{client}"].content.decode()
     program = tmp_path / "render-snippet.awk"
-    program.write_bytes(templates()["/opt/registry/render-snippet.awk"].content)
+    program.write_bytes(product_files()["/opt/registry/render-snippet.awk"].content)
     given = names | {"upstreams": ",".join(f"{name}={host}" for name, host in upstreams.items())}
     settings = [word for name, value in given.items() for word in ("-v", f"{name}={value}")]
     done = subprocess.run(["awk", *settings, "-f", program], input=text, capture_output=True, text=True, check=True)

@@ -1,6 +1,7 @@
 """The pages for people: their links lead somewhere, and the generated one is that of today's template."""
 
 import re
+import subprocess
 from itertools import chain
 from pathlib import Path
 
@@ -59,3 +60,47 @@ def test_every_parameter_is_on_the_page() -> None:
         name for group in template.groups for name in group.parameters
     ]
     assert {name for group in template.groups for name in group.parameters} == set(template.parameters)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_example_of_a_login_that_is_renewed(tmp_path: Path, fails: bool) -> None:
+    """As it is written, with stand-ins for what this machine does not have or may not do."""
+    page = (ROOT / "docs/operations.md").read_text()
+    (script,) = re.findall(
+        r"^```bash\n(.*?)^```$", page.partition("## Logins that expire")[2], re.MULTILINE | re.DOTALL
+    )
+    programs = {"aws": 'test "$*" = "ecr get-login-password --region eu-central-1" && echo secret', "chown": "true"}
+    for name, command in (programs | ({"aws": "exit 1"} if fails else {})).items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{command}\n")
+        (tmp_path / name).chmod(0o755)
+    logins = tmp_path / "logins"
+    logins.mkdir()
+    (logins / "ecr").write_text("AWS:old\n")
+    done = subprocess.run(
+        ["bash", "-c", script.replace("/var/lib/registry/logins", str(logins))],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        check=False,
+    )
+    assert done.returncode == int(fails)
+    assert {path.name: path.read_text() for path in logins.iterdir()} == {
+        "ecr": f"AWS:{'old' if fails else 'secret'}\n"
+    }
+
+
+def test_units_of_that_example(tmp_path: Path) -> None:
+    page = (ROOT / "docs/operations.md").read_text().partition("## Logins that expire")[2]
+    units = re.findall(r"^```ini\n# /etc/systemd/system/(\S+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert [name for name, _text in units] == ["renew-ecr-login.service", "renew-ecr-login.timer"]
+    program = tmp_path / "renew"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    for name, text in units:
+        (tmp_path / name).write_text(text.replace("/usr/local/bin/renew-ecr-login", str(program)))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *(tmp_path / name for name, _text in units)],
+        env={"SYSTEMD_UNIT_PATH": f"{tmp_path}:", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "renew-ecr-login" not in done.stderr, done.stderr

@@ -6,7 +6,7 @@ from typing import Any
 
 from openstack.connection import Connection
 
-from registry_stack.deployment import Deployment, State, parse_upstreams
+from registry_stack.deployment import Deployment, State
 from registry_stack.errors import RegistryStackError, StackFailedError
 from registry_stack.product import TEMPLATE
 from registry_stack.progress import ProgressCallback, no_progress
@@ -21,6 +21,7 @@ from registry_stack.targets.cloud.update_plan import changed_parameters, consequ
 from registry_stack.template.environment import read_environment
 from registry_stack.template.parameters import resolve_parameters
 from registry_stack.template.template import load_template
+from registry_stack.userdata.upstreams import parse_upstreams
 
 # The resource that a server signals to; replacing it replaces the server.
 _HANDLE = "ready_handle"

@@ -9,7 +9,7 @@ from typing import Any
 
 import docker
 
-from registry_stack.deployment import State, parse_upstreams
+from registry_stack.deployment import State
 from registry_stack.docker.machine import MachineSpec
 from registry_stack.images.archive import save_images
 from registry_stack.images.project import ensure_project_image
@@ -20,6 +20,7 @@ from registry_stack.targets.local.options import READY_DEADLINE_S, LocalOptions
 from registry_stack.template.functions import References
 from registry_stack.template.template import load_template
 from registry_stack.userdata.render import render_user_data
+from registry_stack.userdata.upstreams import parse_upstreams
 
 INPUTS_LABEL = "org.registry-stack.inputs"
 SEED = "/var/lib/cloud/seed/nocloud"

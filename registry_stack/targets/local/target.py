@@ -6,7 +6,7 @@ from typing import Any
 import docker
 from docker.errors import APIError
 
-from registry_stack.deployment import Deployment, State, parse_upstreams
+from registry_stack.deployment import Deployment, State
 from registry_stack.docker.engine import engine
 from registry_stack.docker.machine import Machine, remove_labelled
 from registry_stack.docker.ports import check_ports
@@ -27,6 +27,7 @@ from registry_stack.targets.local.rollout import (
 from registry_stack.template.environment import Environment
 from registry_stack.template.parameters import resolve_parameters
 from registry_stack.template.template import load_template
+from registry_stack.userdata.upstreams import parse_upstreams
 
 
 def deploy(options: LocalOptions, environment: Environment, report: ProgressCallback = no_progress) -> Deployment:

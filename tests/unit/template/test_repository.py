@@ -65,6 +65,7 @@ OPTIONS = [
     given(storage_driver="filesystem", dns_zone="example.com.", registry_password="it's"),
     given(storage_redirect="true", require_upstream="false"),
     given(metrics_client_cidr="192.0.2.0/24", status_page="false"),
+    given(upstreams="k8s,ecr-public,corp=https://registry.example.com/path", dns_zone="example.com."),
 ]
 
 

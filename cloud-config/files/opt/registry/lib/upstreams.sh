@@ -1,11 +1,18 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # The upstreams that this host mirrors, from the parameters.
+
+# By name and by URL.
+declare -A PRESET_URL PRESET_HOSTS
+while read -r name url hosts; do
+  PRESET_URL[$name]=$url PRESET_HOSTS[$url]=$hosts
+done < /etc/docker-registry/presets
 
 # One line per upstream: NAME URL HOST PORT. On PORT the edge passes the proxy's requests on to the upstream. :443 mirrors
 # the first, "default", when a request selects none.
 upstreams() {
   local entry url host port=8080
   for entry in "default=$UPSTREAM_URL" ${UPSTREAMS//,/ }; do
+    [[ $entry == *=* ]] || entry=$entry=${PRESET_URL[$entry]-}
     url=${entry#*=} url=${url%/} host=${url#*://}
     echo "${entry%%=*} $url ${host%%/*} $port"
     port=$((port + 1))
@@ -38,7 +45,9 @@ upstream_credentials() {
 
 # nginx's maps take each name and each host once.
 check_upstreams() {
-  local twice
+  local twice unknown
+  unknown=$(upstreams | awk 'NF < 4 { print $1; exit }')
+  [[ -z $unknown ]] || fail "upstreams: no registry is known as $unknown, only ${!PRESET_URL[*]}: write $unknown=URL, such as gar=https://REGION-docker.pkg.dev"
   twice=$(upstreams | cut -d' ' -f1 | sort | uniq -d)
   [[ -z $twice ]] || fail "upstreams: the name $twice is reserved or given twice: use another"
   twice=$(upstreams | cut -d' ' -f3 | sort | uniq -d)
