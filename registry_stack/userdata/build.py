@@ -31,7 +31,7 @@ TREE = ROOT / "cloud-config"
 LOADERS = "loaders.yaml"
 BUILT = "docker-host.yaml"
 # A sensible length for what hidden parameters have, which may be much longer: few are, and not all at once.
-LOGIN = 256
+LOGIN = 128
 # Texts for people and browsers, to whom a comment or an empty line may matter.
 _VERBATIM = ("/etc/docker-registry/clients/", "/etc/docker-registry/status/")
 _COMMENT = re.compile(r"\s*(#(?!!).*)?")
