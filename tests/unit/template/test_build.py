@@ -231,6 +231,6 @@ def test_command(make_tree: MakeTree, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert (tree / BUILT).read_text() == pack(tree)
     assert " bytes of user-data are left; all logins together may have " in capsys.readouterr().out
     builder.main("--check")
-    assert " is up to date. With every option at its longest, logins at 256 characters, " in capsys.readouterr().out
+    assert " is up to date. With every option at its longest, logins at 128 characters, " in capsys.readouterr().out
     builder.main("--plain")
     assert capsys.readouterr().out == plain(tree)
