@@ -8,6 +8,8 @@ from tests.support import deadlines
 
 # Files of tests/integration that need a Swift, which takes a while to start.
 _WITH_SWIFT = ("test_push.py", "test_garbage.py", "test_swift.py", "test_s3_preflight.py")
+# Those that share one host with a proxy for each registry.
+_WITH_PERSONALITIES = ("test_personalities.py", "test_intermediary.py", "test_upstream_errors.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,12 +43,13 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """As `--dist loadfile`: the tests of a file share their hosts. The files that need a Swift share that as well."""
+    """As `--dist loadfile`: the tests of a file share their hosts, and some files share one as well."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             path = str(super()._split_scope(nodeid))
-            return "swift" if path.rpartition("/")[2] in _WITH_SWIFT else path
+            name = path.rpartition("/")[2]
+            return "swift" if name in _WITH_SWIFT else "personalities" if name in _WITH_PERSONALITIES else path
 
     return Scheduling(config, log)

@@ -37,6 +37,11 @@ def traffic(target: Target, upstream: Upstream) -> None:
         target.mirror().request("GET", "/v2/library/not-to-be-had/manifests/1", timeout=60)
     finally:
         upstream.unpause()
+    upstream.limit(403)
+    try:
+        assert target.mirror().request("GET", "/v2/library/refused/manifests/1", timeout=60).status_code == 403
+    finally:
+        upstream.unlimit()
     upstream.push("library/monitored", "1", [1000])
     services = "docker-registry docker-registry-proxy"
     target.host.check_output(f"systemctl stop {services}")

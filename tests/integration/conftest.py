@@ -13,8 +13,10 @@ from registry_stack.docker.engine import engine
 from registry_stack.images.pull import Outcome, present, pull
 from registry_stack.progress import no_progress
 from tests.integration.host import EDGE, PROXY, REDIS, REGISTRY, Host, MakeHost
+from tests.integration.registries import TTL_S, Ask, asking
 from tests.integration.session import Run
 from tests.integration.swift import Swift
+from tests.support.personalities import MIRRORED, Personalities, parameters
 from tests.support.upstream import Upstream
 
 _RUN = pytest.StashKey[Run]()
@@ -70,6 +72,26 @@ def mirror(make_host: MakeHost) -> Host:
 def upstream(this_run: Run, mirror: Host) -> Upstream:
     """The upstream of that host."""
     return Upstream.start(this_run.client, mirror.network.name, this_run.labels)
+
+
+@pytest.fixture(scope="session")
+def personalities_host(make_host: MakeHost) -> Host:
+    """A host that mirrors a registry of each habit."""
+    return make_host("personalities", tag_ttl_seconds=TTL_S, **parameters())
+
+
+@pytest.fixture(scope="session")
+def personalities(this_run: Run, personalities_host: Host) -> Personalities:
+    """These registries."""
+    found = Personalities.start(this_run.client, personalities_host.network.name, this_run.labels)
+    personalities_host.start(REDIS, EDGE, PROXY, *(f"{PROXY}@{name}" for name in MIRRORED))
+    return found
+
+
+@pytest.fixture
+def ask(personalities_host: Host, personalities: Personalities) -> Ask:
+    """`ask(registry, path)`: what the mirror answers for a registry, selected by ns=."""
+    return asking(personalities_host)
 
 
 @pytest.fixture(scope="session")

@@ -1,105 +1,60 @@
 """The mirror in front of upstreams with the habits of public registries: each test is named after what they do."""
 
-import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 from urllib.parse import urljoin
 
 import pytest
-import requests
 
-from loadtests.support.registry.media_types import ACCEPT, DOCKER_MANIFEST
+from loadtests.support.registry.media_types import DOCKER_MANIFEST
 from tests.integration.client import digest
-from tests.integration.host import EDGE, PROXY, REDIS, Host, MakeHost
-from tests.integration.session import Run
+from tests.integration.host import Host
+from tests.integration.registries import TTL_S, Ask, pull, wait_until_stale
 from tests.support.deadlines import wait_until
-from tests.support.personalities import MIRRORED, NAME, Personalities, parameters, port_of
-
-TTL_S = 2
-
-
-@pytest.fixture(scope="module")
-def host(make_host: MakeHost) -> Host:
-    return make_host("personalities", tag_ttl_seconds=TTL_S, **parameters())
-
-
-@pytest.fixture(scope="module")
-def upstreams(this_run: Run, host: Host) -> Personalities:
-    found = Personalities.start(this_run.client, host.network.name, this_run.labels)
-    host.start(REDIS, EDGE, PROXY, *(f"{PROXY}@{name}" for name in MIRRORED))
-    return found
-
-
-@pytest.fixture
-def ask(host: Host, upstreams: Personalities) -> Any:
-    """`ask(upstream, path)`: what the mirror answers for an upstream, selected by ns=."""
-    mirror = host.mirror
-
-    def ask(name: str, path: str, method: str = "GET", **arguments: Any) -> requests.Response:
-        headers = {"Accept": ACCEPT, **arguments.pop("headers", {})}
-        params = {"ns": f"{NAME}:{port_of(name)}", **arguments.pop("params", {})}
-        return mirror.request(method, path, headers=headers, params=params, **arguments)
-
-    return ask
-
-
-def pull(ask: Any, name: str, repo: str) -> dict[str, Any]:
-    """Pull an image, verify each digest and return its configuration."""
-    answer = ask(name, f"/v2/{repo}/manifests/1")
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["Docker-Content-Digest"] == digest(answer.content)
-    contents = {}
-    for part in (answer.json()["config"], *answer.json()["layers"]):
-        blob = ask(name, f"/v2/{repo}/blobs/{part['digest']}")
-        assert blob.status_code == 200, blob.text
-        assert digest(blob.content) == part["digest"]
-        contents[part["mediaType"]] = blob.content
-    document: dict[str, Any] = json.loads(contents[answer.json()["config"]["mediaType"]])
-    return document
+from tests.support.personalities import MIRRORED, Personalities, port_of
 
 
 @pytest.mark.parametrize("name", ["plain", *(name for name in MIRRORED if name != "thief")])
-def test_image_of_each_registry(ask: Any, name: str) -> None:
+def test_image_of_each_registry(ask: Ask, name: str) -> None:
     labels = pull(ask, name, f"team/{name}")["config"]["Labels"]
     assert labels["repository"] == f"team/{name}"
     # Who answers where it redirects to.
     assert labels["upstream"] == str(port_of({"k8s": "plain", "lscr": "ghcr"}.get(name, name)))
 
 
-def test_tag_is_refreshed_where_the_redirect_leads(ask: Any, upstreams: Personalities) -> None:
+def test_tag_is_refreshed_where_the_redirect_leads(ask: Ask, personalities: Personalities) -> None:
     pull(ask, "k8s", "fresh/tag")
-    before = len(upstreams.log())
+    before = len(personalities.log())
 
     def refreshed() -> str | None:
         ask("k8s", "/v2/fresh/tag/manifests/1")
         found = [
-            line for line in upstreams.log()[before:] if line[0] == "plain" and line[2].endswith("/tag/manifests/1")
+            line for line in personalities.log()[before:] if line[0] == "plain" and line[2].endswith("/tag/manifests/1")
         ]
         return None if found else "the mirror has not asked again"
 
     wait_until(refreshed, 10 * TTL_S, "the tag to be refreshed")
 
 
-def test_login_is_not_sent_to_another_host(ask: Any, upstreams: Personalities) -> None:
+def test_login_is_not_sent_to_another_host(ask: Ask, personalities: Personalities) -> None:
     """An upstream must not be able to have its login delivered to a host of its choice (CVE-2026-33540)."""
     assert ask("thief", "/v2/team/stolen/manifests/1").status_code in (401, 403)
-    requested = [line for line in upstreams.log() if line[0] == "tokens" and "stolen" in line[2]]
+    requested = [line for line in personalities.log() if line[0] == "tokens" and "stolen" in line[2]]
     assert requested
     assert {line[4] for line in requested} == {"-"}
 
 
-def test_login_is_sent_only_where_it_is_asked_for(ask: Any, upstreams: Personalities) -> None:
+def test_login_is_sent_only_where_it_is_asked_for(ask: Ask, personalities: Personalities) -> None:
     for name in ("ecr", "gitlab", "mute"):
         pull(ask, name, f"once/{name}")
-    for personality, _method, path, _status, scheme in upstreams.log():
+    for personality, _method, path, _status, scheme in personalities.log():
         if scheme == "Basic":
             assert personality == "ecr" or path.startswith("/token"), (personality, path)
         if personality in ("storage", "plain"):
             assert scheme == "-", path
 
 
-def test_tags_in_pages(ask: Any, host: Host, upstreams: Personalities) -> None:
+def test_tags_in_pages(ask: Ask, personalities_host: Host, personalities: Personalities) -> None:
     """Relative and absolute links, with the prefix of the upstream, lead through the mirror."""
     for name in ("plain", "ghcr", "path", "lscr"):
         answer, tags = ask(name, "/v2/team/pages/tags/list", params={"n": "3"}), []
@@ -108,19 +63,19 @@ def test_tags_in_pages(ask: Any, host: Host, upstreams: Personalities) -> None:
             tags += answer.json()["tags"]
             if "next" not in answer.links:
                 break
-            answer = host.mirror.request("GET", urljoin("/", answer.links["next"]["url"]))
+            answer = personalities_host.mirror.request("GET", urljoin("/", answer.links["next"]["url"]))
         assert tags == [f"v{number}" for number in range(8)], name
 
 
-def test_pulled_tags_are_listed_as_stale_during_an_outage(ask: Any, upstreams: Personalities) -> None:
+def test_pulled_tags_are_listed_as_stale_during_an_outage(ask: Ask, personalities: Personalities) -> None:
     pull(ask, "quay", "team/outage")
-    with upstreams.outage("quay"):
+    with personalities.outage("quay"):
         answer = ask("quay", "/v2/team/outage/tags/list")
     assert answer.json()["tags"] == ["1"]
     assert answer.headers["X-Cache"] == "STALE"
 
 
-def test_referrers_of_an_upstream_that_has_them(ask: Any) -> None:
+def test_referrers_of_an_upstream_that_has_them(ask: Ask) -> None:
     subject = ask("plain", "/v2/team/signed/manifests/1").headers["Docker-Content-Digest"]
     answer = ask("plain", f"/v2/team/signed/referrers/{subject}")
     assert answer.status_code == 200
@@ -130,102 +85,108 @@ def test_referrers_of_an_upstream_that_has_them(ask: Any) -> None:
 
 
 @pytest.mark.parametrize("accept", ["*/*", None, "application/*"])
-def test_accept_everything(ask: Any, accept: str | None) -> None:
+def test_accept_everything(ask: Ask, accept: str | None) -> None:
     answer = ask("plain", "/v2/team/any/manifests/1", headers={"Accept": accept})
     assert answer.status_code == 200, answer.text
 
 
-def test_accept_only_another_kind(ask: Any) -> None:
+def test_accept_only_another_kind(ask: Ask) -> None:
     answer = ask("plain", "/v2/team/kinds/manifests/1", headers={"Accept": DOCKER_MANIFEST})
     assert answer.status_code == 404
     assert "accept" in answer.text
     assert "does not answer" not in answer.text
 
 
-def test_repository_whose_name_begins_with_another_registrys(ask: Any, upstreams: Personalities) -> None:
+def test_repository_whose_name_begins_with_another_registrys(ask: Ask, personalities: Personalities) -> None:
     nested = ask("plain", "/v2/docker.io/library/app/manifests/1")
-    assert nested.content == upstreams.direct("plain", "/v2/docker.io/library/app/manifests/1").content
+    assert nested.content == personalities.direct("plain", "/v2/docker.io/library/app/manifests/1").content
 
 
-def test_large_headers(ask: Any) -> None:
+def test_large_headers(ask: Ask) -> None:
     for kilobytes in (6, 20, 30):
         pull(ask, "plain", f"team/header-{kilobytes}")
 
 
-def test_slow_manifest(ask: Any) -> None:
+def test_slow_manifest(ask: Ask) -> None:
     pull(ask, "plain", "team/slow-8")
 
 
-def test_head_that_is_refused(ask: Any) -> None:
-    pull(ask, "plain", "team/nohead")
+def test_head_that_is_refused(ask: Ask) -> None:
+    pull(ask, "plain", "nohead_405/app")
 
 
-def test_head_of_a_cold_blob_fetches_nothing(ask: Any, upstreams: Personalities) -> None:
+def test_head_of_a_cold_blob_fetches_nothing(ask: Ask, personalities: Personalities) -> None:
     layer = ask("plain", "/v2/team/asked-size-3000000/manifests/1").json()["layers"][0]
     answer = ask("plain", f"/v2/team/asked-size-3000000/blobs/{layer['digest']}", method="HEAD")
     assert int(answer.headers["Content-Length"]) == layer["size"]
-    assert not [line for line in upstreams.log() if line[1] == "GET" and layer["digest"] in line[2]]
+    assert not [line for line in personalities.log() if line[1] == "GET" and layer["digest"] in line[2]]
 
 
-def test_rate_limit_of_a_cold_blob(ask: Any) -> None:
-    layer = ask("plain", "/v2/team/limited/manifests/1").json()["layers"][0]
-    answer = ask("plain", f"/v2/team/limited/blobs/{layer['digest']}")
+def test_rate_limit_of_a_cold_blob(ask: Ask) -> None:
+    layer = ask("plain", "/v2/limited_blobs/app/manifests/1").json()["layers"][0]
+    answer = ask("plain", f"/v2/limited_blobs/app/blobs/{layer['digest']}")
     assert answer.status_code == 429
     assert answer.headers["Retry-After"] == "60"
 
 
-def test_unknown_blob(ask: Any) -> None:
+def test_unknown_blob(ask: Ask) -> None:
     answer = ask("plain", f"/v2/team/unknown/blobs/{digest(b'nothing')}")
     assert answer.status_code == 404
     assert answer.json()["errors"][0]["code"] == "BLOB_UNKNOWN"
 
 
 @pytest.mark.parametrize("refusal", ["401", "403"])
-def test_login_that_the_upstream_takes_back(ask: Any, upstreams: Personalities, refusal: str) -> None:
+def test_login_that_the_upstream_takes_back(
+    ask: Ask, personalities_host: Host, personalities: Personalities, refusal: str
+) -> None:
     """A cached tag is served as during an outage, and what is not cached is refused by its true cause."""
     pull(ask, "ecr", f"revoked/by-{refusal}")
-    upstreams.set(password="changed", refusal=refusal)
+    personalities.set(password="changed", refusal=refusal)
     try:
-
-        def stale() -> str | None:
-            answer = ask("ecr", f"/v2/revoked/by-{refusal}/manifests/1")
-            assert answer.status_code == 200, answer.text
-            return None if answer.headers["X-Cache"] == "STALE" else answer.headers["X-Cache"]
-
-        wait_until(stale, 60 + 10 * TTL_S, "the tag to be stale")
+        wait_until_stale(ask, "ecr", f"/v2/revoked/by-{refusal}/manifests/1")
         cold = ask("ecr", f"/v2/revoked/cold-{refusal}/manifests/1")
         assert cold.status_code == 403
         assert "refuses" in cold.text
+        # What the alert for a refused login counts.
+        line = f"upstream|ecr|tag|miss|{refusal} "
+        wait_until(
+            lambda: None if line in personalities_host.read("/run/registry/access/log") else line, 5, "the count"
+        )
     finally:
-        upstreams.set(password="secret", refusal="401")
+        personalities.set(password="secret", refusal="401")
 
 
-@pytest.mark.usefixtures("upstreams")
-def test_each_registry_counts_as_up(host: Host) -> None:
+@pytest.mark.usefixtures("personalities")
+def test_each_registry_counts_as_up(personalities_host: Host) -> None:
     """Also one that redirects /v2/, and one with a path."""
-    done = host.exec("/opt/registry/collect-slow-metrics")
+    done = personalities_host.exec("/opt/registry/collect-slow-metrics")
     assert done.code == 0, done.err
-    metrics = host.read("/run/registry/metrics/slow.prom")
+    metrics = personalities_host.read("/run/registry/metrics/slow.prom")
     for name in MIRRORED:
         assert f'registry_edge_upstream_up{{upstream="{name}"}} 1\n' in metrics, name
 
 
-def test_login_in_a_file_that_is_renewed(ask: Any, host: Host, upstreams: Personalities) -> None:
+def test_login_in_a_file_that_is_renewed(ask: Ask, personalities_host: Host, personalities: Personalities) -> None:
     """ECR's passwords have up to 4 700 characters and expire after 12 hours."""
     try:
         for password in ("a" * 4700, "b" * 4700):
-            upstreams.set(password=password)
+            personalities.set(password=password)
             assert ask("ecr", f"/v2/renewed/{password[0]}/manifests/1").status_code == 403
             new = "/var/lib/registry/logins/new"
-            host.machine.put(new, f"user:{password}\n".encode(), 0o600)
-            assert host.exec("sh", "-c", f"chown 65532:65532 {new} && mv {new} /var/lib/registry/logins/ecr").code == 0
+            personalities_host.machine.put(new, f"user:{password}\n".encode(), 0o600)
+            assert (
+                personalities_host.exec(
+                    "sh", "-c", f"chown 65532:65532 {new} && mv {new} /var/lib/registry/logins/ecr"
+                ).code
+                == 0
+            )
             pull(ask, "ecr", f"renewed/{password[0]}")
     finally:
-        upstreams.set(password="secret")
-        host.exec("rm", "-f", "/var/lib/registry/logins/ecr")
+        personalities.set(password="secret")
+        personalities_host.exec("rm", "-f", "/var/lib/registry/logins/ecr")
 
 
-def test_herd_on_one_cold_blob_is_one_fetch(ask: Any, upstreams: Personalities) -> None:
+def test_herd_on_one_cold_blob_is_one_fetch(ask: Ask, personalities: Personalities) -> None:
     repo = "team/herd-size-5000000"
     layer = ask("quay", f"/v2/{repo}/manifests/1").json()["layers"][0]
     start = threading.Barrier(8)
@@ -236,10 +197,10 @@ def test_herd_on_one_cold_blob_is_one_fetch(ask: Any, upstreams: Personalities) 
 
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(fetch, range(8))) == {layer["digest"]}
-    fetches = [line for line in upstreams.log() if line[:2] == ["storage", "GET"] and layer["digest"] in line[2]]
+    fetches = [line for line in personalities.log() if line[:2] == ["storage", "GET"] and layer["digest"] in line[2]]
     # Registry 2.8 fetches a blob for its client and once more for its store.
     assert len(fetches) <= 2
 
 
-def test_v2_without_a_slash(host: Host, upstreams: Personalities) -> None:
-    assert host.mirror.request("GET", "/v2", allow_redirects=False).status_code == 200
+def test_v2_without_a_slash(personalities_host: Host, personalities: Personalities) -> None:
+    assert personalities_host.mirror.request("GET", "/v2", allow_redirects=False).status_code == 200

@@ -1,6 +1,6 @@
 """Whatever a request looks like, the mirror answers with what the upstream that it means serves, or refuses it.
 
-REGISTRY_STACK_RIGHT_IMAGE_SECONDS is how long requests are made up, REGISTRY_STACK_RIGHT_IMAGE_SEED makes up the same again.
+REGISTRY_STACK_RIGHT_IMAGE_SECONDS is how long requests are made up; REGISTRY_STACK_RIGHT_IMAGE_SEED repeats a run.
 """
 
 import os
@@ -44,8 +44,18 @@ PREFIXES = ["", "", "docker.io", "index.docker.io", "first.test", "one.test", "t
 PREFIXES += ["one", "registry-1.docker.io", "one.test/two.test", "docker.io/docker.io", "blobs", "v2"]
 NAMESPACES = ["", *HUB, "ghcr.io", "notdocker.io", "one", "one.test", "DOCKER.IO", "docker.io:443", "one.test:1"]
 NAMESPACES += [host for url in URLS.values() for host in (urlsplit(url).netloc, urlsplit(url).netloc.upper())]
-HOSTS = ["", "", "", *(f"{name}.registry.localdomain" for name in URLS), "one.registry", "ONE.localhost", "six.localhost"]
-REPOSITORIES = sorted({f"{prefix}/{name}".strip("/") for prefix in PREFIXES for name in NAMES} | {"one.test", "docker.io"})
+HOSTS = [
+    "",
+    "",
+    "",
+    *(f"{name}.registry.localdomain" for name in URLS),
+    "one.registry",
+    "ONE.localhost",
+    "six.localhost",
+]
+REPOSITORIES = sorted(
+    {f"{prefix}/{name}".strip("/") for prefix in PREFIXES for name in NAMES} | {"one.test", "docker.io"}
+)
 
 
 def port_of(upstream: str) -> int:
@@ -56,6 +66,11 @@ def hosts_of(upstream: str) -> set[str]:
     """What selects an upstream: its host with its port, as ns=."""
     host = urlsplit(URLS[upstream]).netloc
     return set(HUB) if upstream == "hub" else {host}
+
+
+def paths_of(upstream: str) -> set[str]:
+    """What selects an upstream as the first part of a path, where no port fits."""
+    return {host.partition(":")[0] for host in hosts_of(upstream)}
 
 
 @dataclass(frozen=True)
@@ -80,12 +95,12 @@ class Question:
     def meant(self) -> tuple[str, str] | None:
         """The model: which upstream is meant, and which repository there; None if the mirror does not serve that one.
 
-        ns= decides, then the host name, then the first part of the path, if what follows it is still a repository's name.
-        That part belongs to the name unless it alone selects, or says the same as ns=.
+        ns= decides, then the host name, then the first part of the path, if a repository's name follows. That part
+        belongs to the name unless it alone selects, or says the same as ns=.
         """
         first, _slash, rest = self.repository.partition("/")
         ns = self.ns.lower()
-        by_path = next((name for name in URLS if rest and first in {one.partition(":")[0] for one in hosts_of(name)}), "")
+        by_path = next((name for name in URLS if rest and first in paths_of(name)), "")
         by_host = self.host.lower().partition(".")[0]
         if ns:
             selected = next((name for name in URLS if ns in hosts_of(name)), "")
@@ -101,9 +116,9 @@ class Upstreams:
 
     def __init__(self, machine: Personalities) -> None:
         self._address = machine.machine.address
+        self.direct = cache(self._direct)
 
-    @cache  # noqa: B019: it lives as long as the test
-    def direct(self, upstream: str, path: str) -> tuple[int, bytes, str]:
+    def _direct(self, upstream: str, path: str) -> tuple[int, bytes, str]:
         """Status, content and digest."""
         url = f"http://{self._address}:{port_of(upstream)}{urlsplit(URLS[upstream]).path}{path}"
         answer = requests.get(url, timeout=30)
@@ -149,7 +164,9 @@ def question(made_up: random.Random) -> Question:
         "blobs": digest(made_up.choice([layer_of(name), config_of(name, port)])),
         "tags": "list",
     }[kind]
-    return Question(made_up.choice(["GET", "GET", "HEAD"]), repository, kind, reference, ns, host, made_up.random() < 0.5)
+    return Question(
+        made_up.choice(["GET", "GET", "HEAD"]), repository, kind, reference, ns, host, made_up.random() < 0.5
+    )
 
 
 def fault_of(asked: Question, answer: requests.Response, upstreams: Upstreams) -> str:

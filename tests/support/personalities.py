@@ -15,7 +15,7 @@ from tests.support.deadlines import wait_until
 
 NAME = "registries.test"
 _FIRST_PORT = 9100
-_SERVER = Path(__file__).with_name("personality_server.py")
+_SERVER = [Path(__file__).with_name(f"personality_{part}.py") for part in ("server", "quirks")]
 # What each does otherwise than the example of the specification.
 HABITS: dict[str, dict[str, Any]] = {
     "plain": {"referrers": True},
@@ -44,9 +44,11 @@ HABITS: dict[str, dict[str, Any]] = {
     # A challenge that sends its clients' logins elsewhere.
     "thief": {"login": "bearer", "realm": "http://elsewhere.test:{tokens}/token"},
     "storage": {},
+    # It asks whoever is sent there for a login.
+    "elsewhere": {"login": "basic", "token_login": True},
 }
 # The ones that are mirrored; the others are only redirected to.
-MIRRORED = [name for name in HABITS if name not in ("plain", "storage", "tokens")]
+MIRRORED = [name for name in HABITS if name not in ("plain", "storage", "tokens", "elsewhere")]
 LOGINS = ("gitlab", "ecr", "mute", "thief")
 
 
@@ -75,8 +77,9 @@ class Personalities:
             network=network,
             aliases=aliases or (NAME, "elsewhere.test", *(f"{name}.test" for name in HABITS)),
             entrypoint=["python3", "-u"],
-            command=["/server.py", json.dumps(settings)],
-            files={"/server.py": (_SERVER, 0o644)},
+            command=["-m", "tests.support.personality_server", json.dumps(settings)],
+            environment={"PYTHONPATH": "/srv"},
+            files={f"/srv/tests/support/{path.name}": (path, 0o644) for path in _SERVER},
         )
         found = cls(Machine.boot(client, spec))
         wait_until(lambda: None if "listening" in found.machine.logs() else "silent", 20, NAME, log=found.machine.logs)
@@ -88,7 +91,7 @@ class Personalities:
         return found
 
     def set(self, **values: str) -> None:
-        """Change `refusal`, the status for who logs in wrongly, or `password`, the right one."""
+        """Change `refusal`, the status for a wrong login, or `password`, the right one, or let all tokens `expire`."""
         self.direct("storage", "/_set", params=values)
 
     @contextmanager

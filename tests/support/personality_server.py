@@ -1,6 +1,6 @@
 """Upstreams with the habits of public registries, a port each. Runs in a container: see personalities.py.
 
-    python3 personality_server.py SETTINGS
+    python3 -m tests.support.personality_server SETTINGS
 
 SETTINGS is JSON: {"name": HOST, "personalities": {NAME: {"port": PORT, HABIT: VALUE, …}}}. GET /_log returns a list of
 [PERSONALITY, METHOD, PATH, STATUS, AUTHORIZATION-SCHEME], one for each request.
@@ -19,6 +19,8 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
+
+from tests.support.personality_quirks import Quirks
 
 SETTINGS: dict[str, Any] = json.loads(sys.argv[1] if __name__ == "__main__" else '{"personalities": {}}')
 PERSONALITIES: dict[int, dict[str, Any]] = {
@@ -83,7 +85,7 @@ def referrer_of(repo: str, port: int) -> bytes:
     return json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}).encode()
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Quirks, BaseHTTPRequestHandler):
     """Answers for the personality of its port."""
 
     protocol_version = "HTTP/1.1"
@@ -114,7 +116,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
-        for challenge in self.challenges() if status == 401 else []:
+        challenges = self.challenges() if self.asked is None else self.asked
+        for challenge in challenges if status == 401 else []:
             self.send_header("WWW-Authenticate", challenge)
         self.end_headers()
         if self.command != "HEAD":
@@ -131,11 +134,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """One request."""
+        self.asked = None
         url = urlsplit(self.path)
         if url.path == "/_log":
             return self.send(200, json.dumps(log).encode())
         if url.path == "/_set":
             state.update(parse_qsl(url.query, keep_blank_values=True))
+            if state.pop("expire", None):
+                tokens.clear()
             return self.send(200)
         outage = state.get(f"outage-{self.habits['personality']}")
         if outage == "away":
@@ -143,19 +149,21 @@ class Handler(BaseHTTPRequestHandler):
             return None
         if outage:
             return self.error(int(outage), "OUTAGE", Retry_After="60")
-        if url.path.startswith("/token"):
+        if url.path == "/" or url.path.startswith("/token"):
             return self.token(parse_qs(url.query))
         path = url.path.removeprefix(self.habits.get("prefix", ""))
         if "redirect" in self.habits:
             return self.answer(302, Location=f"{self.origin(self.habits['redirect'])}{self.path}")
         if path.startswith("/storage/"):
             return self.content(path.rpartition("/")[2], bytes.fromhex(path.split("/")[2]).decode())
+        match = _PATH.fullmatch(path)
+        if match and self.quirk(match["repo"], match["kind"]):
+            return None
         if not self.authorized():
             refusal = int(state.get("refusal", 401)) if self.habits.get("login") == "basic" else 401
             return self.error(refusal, "UNAUTHORIZED")
         if path in ("/v2", "/v2/"):
             return self.answer(200, b"{}", Docker_Distribution_Api_Version="registry/2.0")
-        match = _PATH.fullmatch(path)
         if match is None:
             return self.error(404, "NOT_FOUND")
         return getattr(self, match["kind"])(match["repo"], match["ref"])  # type: ignore[no-any-return]
@@ -165,23 +173,19 @@ class Handler(BaseHTTPRequestHandler):
         if target := self.habits.get("manifests"):
             return self.answer(307, b"<a>Temporary Redirect</a>", Location=f"{self.origin(target)}{self.path}")
         body = manifest_of(repo, self.port)
+        large = self.large(repo)
         if "missing" in repo or ref not in ("1", *TAGS, digest_of(body)):
             return self.error(404, "MANIFEST_UNKNOWN")
         time.sleep(int(repo.rpartition("slow-")[2]) if "slow-" in repo else 0)
-        large = {"X_Large": "x" * 1000 * int(repo.rpartition("header-")[2])} if "header-" in repo else {}
         return self.answer(200, body, Content_Type=OCI, Docker_Content_Digest=digest_of(body), **large)
 
     def blobs(self, repo: str, ref: str) -> None:
         """A blob, from here or from a storage elsewhere."""
-        if "limited" in repo:
-            return self.error(429, "TOOMANYREQUESTS", Retry_After="60")
         where = f"/storage/{repo.encode().hex()}/{ref}"
         if self.habits.get("blobs") == "relative":
             return self.answer(302, Location=where)
         if target := self.habits.get("blobs"):
             return self.answer(307, Location=f"{self.origin(target)}{where}")
-        if self.command == "HEAD" and "nohead" in repo:
-            return self.error(405, "UNSUPPORTED")
         if ref not in (digest_of(layer_of(repo)), digest_of(config_of(repo, self.port))) or "missing" in repo:
             return self.error(404, "BLOB_UNKNOWN")
         return self.content(ref, repo)
@@ -200,20 +204,21 @@ class Handler(BaseHTTPRequestHandler):
         """In pages of three, with a Link as this upstream writes it."""
         if "missing" in repo:
             return self.error(404, "NAME_UNKNOWN")
-        last = parse_qs(urlsplit(self.path).query).get("last", [""])[0]
+        last = self.last()
         page = [tag for tag in TAGS if tag > last][:3]
         body = json.dumps({"name": repo, "tags": page}).encode()
-        if not page or page[-1] == TAGS[-1]:
-            return self.answer(200, body, Content_Type="application/json")
-        base = self.origin(self.habits["personality"]) if self.habits.get("link") == "absolute" else ""
-        next_page = f"{base}{self.habits.get('prefix', '')}/v2/{repo}/tags/list?n=3&last={page[-1]}"
-        return self.answer(200, body, Content_Type="application/json", Link=f'<{next_page}>; rel="next"')
+        more = {"Link": self.link(repo, page[-1])} if page and page[-1] != TAGS[-1] else {}
+        return self.answer(200, body, Content_Type="application/json", **more, **self.large(repo))
+
+    def large(self, repo: str) -> dict[str, str]:
+        """`header-N` in the name of a repository makes a header of N kB."""
+        return {"X_Large": "x" * 1000 * int(repo.rpartition("header-")[2])} if "header-" in repo else {}
 
     def referrers(self, repo: str, _digest: str) -> None:
         """One signature, where this upstream has the API."""
         if not self.habits.get("referrers"):
             return self.error(404, "NOT_FOUND")
-        return self.answer(200, referrer_of(repo, self.port), Content_Type=INDEX)
+        return self.answer(200, referrer_of(repo, self.port), Content_Type=INDEX, **self.large(repo))
 
     def token(self, query: dict[str, list[str]]) -> None:
         """The token service, of all that want tokens; those of `short` live for three seconds."""
@@ -222,6 +227,9 @@ class Handler(BaseHTTPRequestHandler):
         seconds = 3 if self.habits.get("short") else 300
         token = base64.b64encode(os.urandom(12)).decode()
         tokens[token] = time.time() + seconds
+        _, _, service = urlsplit(self.path).path.removeprefix("/").partition("/")
+        if service:
+            return self.service(service, token)
         return self.answer(200, json.dumps({"token": token, "expires_in": seconds}).encode())
 
     def authorized(self) -> bool:
@@ -229,7 +237,11 @@ class Handler(BaseHTTPRequestHandler):
         given, login = self.headers.get("Authorization", ""), self.habits.get("login")
         if login == "basic":
             return given == "Basic " + base64.b64encode(f"user:{state.get('password', 'secret')}".encode()).decode()
-        return login != "bearer" or tokens.get(given.removeprefix("Bearer "), 0) > time.time()
+        return login != "bearer" or self.has_token()
+
+    def has_token(self) -> bool:
+        """Whether a token is sent that has not expired."""
+        return tokens.get(self.headers.get("Authorization", "").removeprefix("Bearer "), 0) > time.time()
 
     def challenges(self) -> list[str]:
         """What a 401 asks for."""
@@ -237,8 +249,13 @@ class Handler(BaseHTTPRequestHandler):
             return ['Basic realm="registry"']
         if self.habits.get("mute_to_basic") and self.headers.get("Authorization", "").startswith("Basic"):
             return []
-        realm = self.habits.get("realm", f"{self.origin(self.habits['personality'])}/token")
+        realm = self.habits.get("realm", f"{self.here}/token")
         return [*self.habits.get("more_challenges", []), f'Bearer realm="{realm}",service="registry"']
+
+    @property
+    def here(self) -> str:
+        """Where this personality answers."""
+        return self.origin(self.habits["personality"])
 
     def origin(self, personality: str) -> str:
         """Where that personality answers."""

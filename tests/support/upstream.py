@@ -32,7 +32,7 @@ from tests.support.tokens import AUTH_NAME, TokenServer
 Auth = Literal["none", "basic", "token"]
 
 IMAGE, NGINX = "registry:2.8.3", "nginx:1.28.0-alpine"
-_LIMITER = "server { listen 5000; location / { return 429; } }\n"
+_REFUSAL = "server {{ listen 5000; location / {{ return {status}; }} }}\n"
 NAME = "upstream.test"
 # The login of the variants that have one.
 USERNAME, PASSWORD = "upstream-user", "upstream-secret"
@@ -199,8 +199,8 @@ class Upstream:
         """Back after `pause`."""
         self._front.container.unpause()
 
-    def limit(self) -> None:
-        """As one that limits the rate: 429 to everything, under its name and at its port."""
+    def limit(self, status: int = 429) -> None:
+        """As one that limits the rate: 429, or another status, to everything, under its name and at its port."""
         client, front = self._store.client, self._front
         host, _colon, port = self.authority.rpartition(":")
         networks = front.container.attrs["NetworkSettings"]["Networks"]
@@ -215,7 +215,7 @@ class Upstream:
                 network=network,
                 aliases=(host,),
                 ports={5000: (host, int(port))} if _published_on(front) == host else {},
-                files={"/etc/nginx/conf.d/default.conf": (_LIMITER.encode(), 0o644)},
+                files={"/etc/nginx/conf.d/default.conf": (_REFUSAL.format(status=status).encode(), 0o644)},
             ),
         )
 

@@ -160,7 +160,7 @@ function proceed(r) {
         return send(r);
     }
     if (status == 401 || status == 403) return authorize(r, status);
-    if (status < 400 || status > 504) return refuse(r, 502, 'the upstream does not answer as a registry');
+    if (status < 400 || status > 504) return refuse(r, 501, 'the upstream does not answer as a registry');
     if (r.variables.send_method == 'HEAD') return send(r, 'GET');
     refuse(r, {402: 403, 410: 404, 451: 403}[status] || status, 'the upstream does not have this');
 }
