@@ -187,8 +187,8 @@ def rendered(host: Host, **parameters: Any) -> str:
 
 def map_to(variable: str, text: str) -> dict[str, str]:
     """An nginx map: what it gives for each name."""
-    body = text.partition(f" ${variable} {{\n")[2].partition("}")[0]
-    pairs = (line.strip(" ;").split(" ", 1) for line in body.splitlines())
+    body = text.partition(f" ${variable} {{")[2].partition("}")[0]
+    pairs = (line.strip(" ;").split(" ", 1) for line in body.splitlines() if line.strip())
     return {name.strip("\\'"): value.strip("'") for name, value in pairs if not name.startswith("default")}
 
 

@@ -16,8 +16,7 @@ write_files:
       # The parameters.
       A='@@A@@'
   - path: /etc/blob
-    encoding: b64
-    content: '@@BLOB@@'
+    content: "@@BLOB@@\\n"
   - path: /opt/run
     permissions: '0755'
     content: |
@@ -52,7 +51,7 @@ coreos:
   units:
     - {name: a.service, enable: true, command: start}
 """
-RENDERED = GOOD.replace("@@A@@", "a").replace("@@BLOB@@", "aGVsbG8=")
+RENDERED = GOOD.replace("@@A@@", "a").replace("@@BLOB@@", r"two\nlines")
 TEXT_RULES: list[Callable[[str], list[str]]] = [
     rules.placeholders_where_allowed,
     *rules.RULES,
@@ -77,7 +76,7 @@ def test_good_text_passes(rule: Callable[[str], list[str]]) -> None:
         (rules.placeholders_where_allowed, "echo", "echo @@A@@", ["/opt/run: @@A@@ is not allowed here"]),
         (
             rules.placeholders_where_allowed,
-            "'@@BLOB@@'",
+            '"@@BLOB@@\\n"',
             "|\n      @@BLOB@@\n      AAAA\n",
             ["/etc/blob: @@BLOB@@ is not allowed here"],
         ),
