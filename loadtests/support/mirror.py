@@ -1,5 +1,6 @@
 """The mirror under test: a deployed one, one at a URL, or a temporary one that lives as long as the run."""
 
+import base64
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -91,7 +92,7 @@ def temporary_mirror(
         images = upstream.add(recipes, report)
         given = [
             f"upstream_url={URL}",
-            f"extra_ca_certificates={upstream.ca}",
+            f"extra_ca_certificates={base64.b64encode(upstream.ca.encode()).decode()}",
             f"upstream_check_image={_CHECK.name}",
             "require_upstream=true",
             "domain=localdomain",

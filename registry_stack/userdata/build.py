@@ -90,8 +90,7 @@ def pack(tree: Path) -> str:
     """
     document, inside = _read(tree)
     for entry in document["write_files"] + inside:
-        if not isinstance(entry["content"], _Quoted):
-            entry["content"] = stripped(entry["path"], entry["content"])
+        entry["content"] = stripped(entry["path"], entry["content"])
     document["write_files"].append(_bundle(inside))
     return _HEADER + _dump(document)
 
@@ -143,7 +142,7 @@ def longest_value(parameter: Parameter) -> Any:
     if parameter.hidden:
         length = min(length, LOGIN)
     # A few quotes, each of which becomes five characters.
-    return ("'" * 3 + "x" * length)[:length]
+    return ("'" * 8 + "x" * length)[:length]
 
 
 def longest(parameter: Parameter) -> int | None:
@@ -213,8 +212,7 @@ def _read(tree: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 def _entry(path: str, file: Path, own: dict[str, Any]) -> dict[str, Any]:
     text = read_text(file, "file")
     mode = {"permissions": "0755"} if file.stat().st_mode & 0o100 else {}
-    given = {key: value for key, value in own.items() if key != "quoted"}
-    return {"path": path, **mode, **given, "content": _Quoted(text) if own.get("quoted") else text}
+    return {"path": path, **mode, **own, "content": text.strip() if "encoding" in own else text}
 
 
 def _needed(path: str, lines: list[str]) -> Iterator[str]:
@@ -260,10 +258,6 @@ def _dump(document: dict[str, Any]) -> str:
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=sys.maxsize)
 
 
-class _Quoted(str):
-    """A text to be dumped between double quotes."""
-
-
 class _Dumper(yaml.SafeDumper):
     """Text of several lines as a literal block."""
 
@@ -272,9 +266,4 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
 
-def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style='"')
-
-
 _Dumper.add_representer(str, _text)
-_Dumper.add_representer(_Quoted, _quoted)

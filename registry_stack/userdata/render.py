@@ -32,8 +32,8 @@ def render_user_data(template: Template, values: Mapping[str, Any], references: 
 
 def longest_references(template: Template) -> References:
     """Stand-ins for what only a cloud knows, each as long as it gets."""
-    # A wait condition's URL and token are long; addresses, UUIDs and the generated password are not.
-    return {key: "r" * (255 if key[0].endswith("_handle") else 40) for key in references_in(template.resources)}
+    # A wait condition's URL and token are long; addresses, IDs and the generated password are not.
+    return {key: "r" * (255 if key[0].endswith("_handle") else 64) for key in references_in(template.resources)}
 
 
 def placeholder_value(template: Template, values: Mapping[str, Any], references: References, placeholder: str) -> Any:

@@ -7,7 +7,7 @@ from registry_stack.errors import RegistryStackError
 from registry_stack.product import TEMPLATE
 from registry_stack.template.template import load_template
 from registry_stack.userdata.host_files import HostFile, host_files
-from registry_stack.userdata.render import source_text
+from registry_stack.userdata.render import PLACEHOLDER, source_text
 
 _PRESETS = "/etc/docker-registry/presets"
 
@@ -33,4 +33,5 @@ def presets() -> dict[str, str]:
 @cache
 def product_files() -> Mapping[str, HostFile]:
     """The files of a host, before any value is inserted."""
-    return host_files(source_text(load_template(TEMPLATE)))
+    # Base64 is the only placeholder whose value must be valid here.
+    return host_files(PLACEHOLDER.sub("AAAA", source_text(load_template(TEMPLATE))))

@@ -1,5 +1,6 @@
 """Bad input to `deploy` that needs an engine to be found: each with its exact message, soon, leaving nothing."""
 
+import base64
 import secrets
 import socket
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ ON_THE_HOST = {
         "http://keystone.invalid:5000/v3 cannot be reached from this host",
     ),
     "certificate": (
-        ["-P", f"extra_ca_certificates={BROKEN_PEM}"],
+        ["-P", f"extra_ca_certificates={base64.b64encode(BROKEN_PEM.encode()).decode()}"],
         "error: the host does not work: docker-registry-edge does not start: "
         "extra_ca_certificates holds no PEM certificates, or a broken one",
     ),

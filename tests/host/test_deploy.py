@@ -1,5 +1,6 @@
 """`deploy` again, with other parameters, interrupted, killed and failing: on the local target, by the command."""
 
+import base64
 import json
 import secrets
 import signal
@@ -23,7 +24,7 @@ NAME = f"hosttest-{secrets.token_hex(4)}"
 USER = "registry_username=somebody"
 BROKEN_PEM = "-----BEGIN CERTIFICATE-----\nnothing\n-----END CERTIFICATE-----\n"
 # Which the host finds out at once.
-BROKEN = ("-P", f"extra_ca_certificates={BROKEN_PEM}")
+BROKEN = ("-P", f"extra_ca_certificates={base64.b64encode(BROKEN_PEM.encode()).decode()}")
 BROKEN_REASON = (
     "error: the host does not work: docker-registry-edge does not start: "
     "extra_ca_certificates holds no PEM certificates, or a broken one"

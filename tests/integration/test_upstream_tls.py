@@ -1,5 +1,7 @@
 """An upstream with a private CA: reached when `extra_ca_certificates` has it, and otherwise not told anything."""
 
+import base64
+
 import pytest
 
 from tests.integration.host import EDGE, PROXY, REDIS, Host, MakeHost
@@ -37,7 +39,8 @@ def test_not_trusted_without(host: Host, upstream: Upstream) -> None:
 
 
 def test_trusted_by_extra_ca(host: Host, upstream: Upstream, authority: Authority) -> None:
-    with host.changed(extra_ca_certificates=authority.pem.decode()):
+    given = base64.b64encode(authority.pem).decode()
+    with host.changed(extra_ca_certificates=given):
         host.start_empty(REDIS, EDGE, PROXY)
         image = upstream.push("library/tls", "2", [100_000])
         assert host.mirror.pull("library/tls", "2").digest == image.digest

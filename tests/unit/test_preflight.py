@@ -1,5 +1,6 @@
 """The parts of the preflight checks that need no cloud."""
 
+import base64
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import certifi
 import pytest
 
+from registry_stack.errors import RegistryStackError
 from registry_stack.product import EXAMPLE, TEMPLATE
 from registry_stack.targets.cloud import preflight
 from registry_stack.targets.cloud.connection import ca_bundle
@@ -30,16 +32,24 @@ def test_keystone_address_keeps_its_path() -> None:
 
 
 def test_extra_ca_is_added_to_the_usual_ones() -> None:
-    with ca_bundle({"extra_ca_certificates": "one more\n"}) as verify:
+    with ca_bundle({"extra_ca_certificates": base64.b64encode(b"one more\n").decode()}) as verify:
         text = Path(str(verify)).read_text()
     assert text.startswith(Path(certifi.where()).read_text())
     assert text.endswith("\none more\n")
     assert not Path(str(verify)).exists()
 
 
-@pytest.mark.parametrize("given", ["", "\n"])
-def test_no_extra_ca_adds_nothing(given: str) -> None:
-    with ca_bundle({"extra_ca_certificates": given}) as verify:
+@pytest.mark.parametrize("given", ["abc", "not base64"])
+def test_extra_ca_must_be_base64(given: str) -> None:
+    with (
+        pytest.raises(RegistryStackError, match="extra_ca_certificates: not base64: "),
+        ca_bundle({"extra_ca_certificates": given}),
+    ):
+        pass
+
+
+def test_default_extra_ca_adds_nothing() -> None:
+    with ca_bundle({"extra_ca_certificates": "Cg=="}) as verify:
         assert verify is True
 
 
@@ -59,9 +69,8 @@ def test_long_logins_fit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_user_data_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     # A quote takes five characters.
     longest = (f"upstream_password={'a' * 5000}", "upstream_credentials=ecr=AWS:" + "'" * 4990)
-    ca = f"-----BEGIN CERTIFICATE-----\n{'A' * 1900}\n-----END CERTIFICATE-----"
-    (line,) = failures(monkeypatch, *longest, f"extra_ca_certificates={ca}")
+    (line,) = failures(monkeypatch, *longest, f"extra_ca_certificates={'A' * 2400}")
     assert line.startswith("the user-data has ")
-    assert "upstream_password (5000), upstream_credentials (4998), extra_ca_certificates (1954)" in line
+    assert "upstream_password (5000), upstream_credentials (4998), extra_ca_certificates (2400)" in line
     assert "/var/lib/registry/logins/NAME" in line
     assert "aaaa" not in line

@@ -1,5 +1,6 @@
 """Connections to a cloud: named in clouds.yaml, or described by OS_* variables."""
 
+import base64
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -58,7 +59,10 @@ def heat(connection: Connection) -> Any:
 @contextmanager
 def ca_bundle(values: Mapping[str, Any]) -> Iterator[str | bool]:
     """The value of requests' `verify`: with extra_ca_certificates a file of those and the usual CA certificates."""
-    extra = values["extra_ca_certificates"].strip().encode()
+    try:
+        extra = base64.b64decode(values["extra_ca_certificates"], validate=True).strip()
+    except ValueError as error:
+        raise RegistryStackError(f"extra_ca_certificates: not base64: {error} (base64 -w0 FILE)") from error
     if not extra:
         yield True
         return

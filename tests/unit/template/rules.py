@@ -37,14 +37,14 @@ def units(user_data: str) -> dict[str, HostFile]:
 
 
 def placeholders_where_allowed(source: str) -> list[str]:
-    """Placeholders stand only in the environment file (`NAME='@@NAME@@'`) and as whole double-quoted entries."""
+    """Placeholders stand only in the environment file (`NAME='@@NAME@@'`) and as whole base64 entries."""
     allowed = 0
     violations = []
     for entry in cloud_config(source).get("write_files") or []:
         content = str(entry.get("content", ""))
         if entry["path"] == ENVIRONMENT_FILE:
             violations += _environment_violations(content)
-        elif not (PLACEHOLDER.fullmatch(content.strip()) and f'content: "{content.strip()}\\n"\n' in source):
+        elif not (entry.get("encoding") in ("b64", "base64") and PLACEHOLDER.fullmatch(content)):
             violations += [f"{entry['path']}: {name} is not allowed here" for name in placeholders(content)]
         allowed += len(PLACEHOLDER.findall(content))
     outside = len(PLACEHOLDER.findall(source)) - allowed
@@ -70,7 +70,10 @@ def _files_of_source(source: str) -> dict[str, HostFile | None]:
     dynamic = {
         entry["path"] for entry in cloud_config(source)["write_files"] if placeholders(str(entry.get("content")))
     }
-    return {path: None if path in dynamic else file for path, file in host_files(source).items()}
+    # "AAAA" is valid base64 as well as text.
+    return {
+        path: None if path in dynamic else file for path, file in host_files(PLACEHOLDER.sub("AAAA", source)).items()
+    }
 
 
 def loaders_agree(text: str) -> list[str]:

@@ -16,7 +16,8 @@ write_files:
       # The parameters.
       A='@@A@@'
   - path: /etc/blob
-    content: "@@BLOB@@\\n"
+    encoding: b64
+    content: '@@BLOB@@'
   - path: /opt/run
     permissions: '0755'
     content: |
@@ -51,7 +52,7 @@ coreos:
   units:
     - {name: a.service, enable: true, command: start}
 """
-RENDERED = GOOD.replace("@@A@@", "a").replace("@@BLOB@@", r"two\nlines")
+RENDERED = GOOD.replace("@@A@@", "a").replace("@@BLOB@@", "aGVsbG8=")
 TEXT_RULES: list[Callable[[str], list[str]]] = [
     rules.placeholders_where_allowed,
     *rules.RULES,
@@ -76,7 +77,7 @@ def test_good_text_passes(rule: Callable[[str], list[str]]) -> None:
         (rules.placeholders_where_allowed, "echo", "echo @@A@@", ["/opt/run: @@A@@ is not allowed here"]),
         (
             rules.placeholders_where_allowed,
-            '"@@BLOB@@\\n"',
+            "'@@BLOB@@'",
             "|\n      @@BLOB@@\n      AAAA\n",
             ["/etc/blob: @@BLOB@@ is not allowed here"],
         ),
