@@ -10,13 +10,14 @@ ROOT = _PACKAGE if _IN_WHEEL else _PACKAGE.parent
 TEMPLATE = ROOT / "heat" / "registry.yaml"
 EXAMPLE = ROOT / "heat" / "env.example.yaml"
 
-Kind = Literal["redis", "registry", "nginx"]
+Kind = Literal["redis", "registry", "nginx", "varnish"]
 # Parameter of the template -> what the image is an image of.
 IMAGE_PARAMETERS: dict[str, Kind] = {
     "redis_image": "redis",
     "registry_image": "registry",
     "proxy_image": "registry",
     "edge_image": "nginx",
+    "fetch_image": "varnish",
 }
 
 

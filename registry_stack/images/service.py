@@ -1,4 +1,4 @@
-"""The service images: redis, registry and nginx, as named by a parameter or as Debian packages them."""
+"""The service images: redis, registry, nginx and varnish, as named by a parameter or as Debian packages them."""
 
 import docker
 

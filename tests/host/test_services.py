@@ -1,4 +1,4 @@
-"""The four services answer and run with few rights; nothing else listens."""
+"""The five services answer and run with few rights; nothing else listens."""
 
 import json
 import re
@@ -20,6 +20,7 @@ MEMORY_MIB = {
     "docker-registry": 512,
     "docker-registry-proxy": 512,
     "docker-registry-edge": 256,
+    "docker-registry-fetch": 512,
 }
 OTHER_UNITS = ("docker-registry-host.target", "registry-certs.path", "gen-cert-key.timer", "registry-gc.timer")
 
@@ -68,7 +69,7 @@ def test_container_has_few_rights(host: Host, unit: str) -> None:
     assert not settings["Privileged"]
     assert "no-new-privileges" in settings["SecurityOpt"]
     assert settings["Memory"] == MEMORY_MIB[unit] << 20
-    assert settings["NetworkMode"] == "docker-registry"
+    assert settings["NetworkMode"] == ("none" if unit == "docker-registry-fetch" else "docker-registry")
     assert settings["PidsLimit"] > 0
 
 

@@ -12,7 +12,7 @@ from testcontainers.core.config import testcontainers_config
 from registry_stack.docker.engine import engine
 from registry_stack.images.pull import Outcome, present, pull
 from registry_stack.progress import no_progress
-from tests.integration.host import EDGE, PROXY, REDIS, REGISTRY, Host, MakeHost
+from tests.integration.host import EDGE, FETCH, PROXY, REDIS, REGISTRY, Host, MakeHost
 from tests.integration.registries import TTL_S, Ask, asking
 from tests.integration.session import Run
 from tests.integration.swift import Swift
@@ -65,7 +65,9 @@ def make_storing_host(make_host: MakeHost, swift: Swift) -> MakeHost:
 @pytest.fixture(scope="session")
 def mirror(make_host: MakeHost) -> Host:
     """A host with a mirror only."""
-    return make_host("mirror", upstream_url="http://upstream.test:5000", tag_ttl_seconds=2).start(REDIS, EDGE, PROXY)
+    return make_host("mirror", upstream_url="http://upstream.test:5000", tag_ttl_seconds=2).start(
+        REDIS, EDGE, FETCH, PROXY
+    )
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +86,7 @@ def personalities_host(make_host: MakeHost) -> Host:
 def personalities(this_run: Run, personalities_host: Host) -> Personalities:
     """These registries."""
     found = Personalities.start(this_run.client, personalities_host.network.name, this_run.labels)
-    personalities_host.start(REDIS, EDGE, PROXY, *(f"{PROXY}@{name}" for name in MIRRORED))
+    personalities_host.start(REDIS, EDGE, FETCH, PROXY, *(f"{PROXY}@{name}" for name in MIRRORED))
     return found
 
 

@@ -24,10 +24,11 @@ from tests.integration.session import Run
 from tests.support.deadlines import wait_until
 from tests.support.oci import OciClient
 
-REDIS, REGISTRY, EDGE, PROXY = (
+REDIS, REGISTRY, EDGE, FETCH, PROXY = (
     "docker-redis",
     "docker-registry",
     "docker-registry-edge",
+    "docker-registry-fetch",
     "docker-registry-proxy",
 )
 MIRROR_PORT, REGISTRY_PORT = 443, 5000

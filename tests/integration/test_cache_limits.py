@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.cache import warm
-from tests.integration.host import EDGE, PROXY, REDIS, Host, MakeHost
+from tests.integration.host import EDGE, FETCH, PROXY, REDIS, Host, MakeHost
 from tests.integration.session import Run
 from tests.support.oci import Blob, ImageRef
 from tests.support.upstream import Upstream
@@ -18,7 +18,7 @@ MB = 1_000_000
 @pytest.fixture(scope="module")
 def host(make_host: MakeHost) -> Host:
     url = "http://upstream.test:5000"
-    return make_host("limits", upstream_url=url, cache_min_free_percent=0).start(REDIS, EDGE, PROXY)
+    return make_host("limits", upstream_url=url, cache_min_free_percent=0).start(REDIS, EDGE, FETCH, PROXY)
 
 
 @pytest.fixture(scope="module")
@@ -76,24 +76,13 @@ def test_size_limit_ignores_missing_stores(host: Host, upstream: Upstream) -> No
     assert not stored(host, image.layers[0])
 
 
-def test_partial_downloads_of_a_killed_edge_are_removed(host: Host) -> None:
-    """nginx leaves these files, named after the entry that they were to be; a live one writes to its own."""
-    left, live = (f"/var/lib/registry/edge/fetching/{letter * 32}.000000000{letter}" for letter in "12")
-    host.exec("touch", live)
-    host.exec("touch", "--date", "10 minutes ago", left)
-    host.exec(*LOOK)
-    assert host.exec("test", "-e", left).code == 1
-    assert host.exec("rm", live).code == 0
-
-
 @pytest.mark.usefixtures("no_space")
 def test_full_disk_bypasses_the_cache(host: Host, upstream: Upstream) -> None:
     kept = filled(host, upstream, "kept", [10_000])
     assert "the disk of the cache is full" in host.exec(*LOOK).err
     assert host.exec("test", "-e", FULL).code == 0
-    fetching = host.exec("find", "/var/lib/registry/edge/fetching", "-type", "f").out
     cold = upstream.push("library/passed", "1", [5 * MB])
     for image in (cold, kept, cold):
         assert host.mirror.pull(image.repo, image.reference).digest == image.digest
-    after = host.exec("find", "/var/lib/registry/edge/fetching", "-type", "f").out
-    assert set(after.split()) <= set(fetching.split())
+    # Nor does the proxy get it.
+    assert not stored(host, cold.layers[0])

@@ -198,8 +198,7 @@ def test_herd_on_one_cold_blob_is_one_fetch(ask: Ask, personalities: Personaliti
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(fetch, range(8))) == {layer["digest"]}
     fetches = [line for line in personalities.log() if line[:2] == ["storage", "GET"] and layer["digest"] in line[2]]
-    # Registry 2.8 fetches a blob for its client and once more for its store.
-    assert len(fetches) <= 2
+    assert len(fetches) == 1
 
 
 def test_v2_without_a_slash(personalities_host: Host, personalities: Personalities) -> None:

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tests.integration.cache import warm
-from tests.integration.host import EDGE, PROXY, REDIS, Host, MakeHost
+from tests.integration.host import EDGE, FETCH, PROXY, REDIS, Host, MakeHost
 from tests.integration.session import Run
 from tests.support.deadlines import scaled
 from tests.support.oci import ImageRef
@@ -19,7 +19,7 @@ REFUSAL_S = 30
 
 @pytest.fixture(scope="module")
 def host(make_host: MakeHost) -> Host:
-    return make_host("offline", upstream_url="http://upstream.test:5000").start(REDIS, EDGE, PROXY)
+    return make_host("offline", upstream_url="http://upstream.test:5000").start(REDIS, EDGE, FETCH, PROXY)
 
 
 @pytest.fixture(scope="module")

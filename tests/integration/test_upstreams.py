@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from tests.integration.client import digest
-from tests.integration.host import EDGE, PROXY, REDIS, Host, MakeHost
+from tests.integration.host import EDGE, FETCH, PROXY, REDIS, Host, MakeHost
 from tests.integration.session import Run
 from tests.support.oci import ACCEPT, ImageRef, OciClient
 from tests.support.upstream import PASSWORD, USERNAME, Upstream
@@ -36,7 +36,7 @@ def host(make_host: MakeHost) -> Host:
         "upstream_credentials": f"{TWO}={USERNAME}:{PASSWORD}",
         "tag_ttl_seconds": 2,
     }
-    return make_host("upstreams", **parameters).start(REDIS, EDGE, PROXY, f"{PROXY}@{TWO}", f"{PROXY}@{THREE}")
+    return make_host("upstreams", **parameters).start(REDIS, EDGE, FETCH, PROXY, f"{PROXY}@{TWO}", f"{PROXY}@{THREE}")
 
 
 @pytest.fixture(scope="module")

@@ -40,6 +40,7 @@ LOCAL_DEFAULTS: dict[str, Any] = {
     "os_authurl": "http://localhost:5000/v3",
     "storage_driver": "filesystem",
     "require_upstream": False,
+    "fetch_storage_gb": 1,
     "ready_timeout_seconds": READY_DEADLINE_S,
 }
 

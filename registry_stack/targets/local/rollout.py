@@ -13,7 +13,7 @@ from registry_stack.polling import wait_until
 from registry_stack.progress import ProgressCallback, no_progress
 from registry_stack.targets.local.options import DEPLOYMENT_LABEL, READY_DEADLINE_S, LocalOptions
 
-UNITS = ("docker-redis", "docker-registry", "docker-registry-edge", "docker-registry-proxy")
+UNITS = ("docker-redis", "docker-registry", "docker-registry-edge", "docker-registry-fetch", "docker-registry-proxy")
 READY = "/run/registry/ready.json"
 
 

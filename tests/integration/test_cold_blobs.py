@@ -1,0 +1,235 @@
+"""Cold blobs: everyone gets the bytes that are there, of one fetch, whatever happens to the others."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+
+import pytest
+import requests
+
+from tests.integration.client import digest
+from tests.integration.host import EDGE, FETCH, PROXY, REDIS, Host, MakeHost, container_of
+from tests.integration.session import Run
+from tests.support.deadlines import wait_until
+from tests.support.personalities import Personalities, url_of
+
+SIZE = 4_000_000
+STORAGE = "/run/registry/env/fetch"
+FULL = "/run/registry/cache/full"
+FOLLOWERS = 3
+DEADLINE_S = 30
+
+
+@pytest.fixture(scope="module")
+def host(make_host: MakeHost) -> Host:
+    return make_host("cold", upstream_url=url_of("plain"))
+
+
+@pytest.fixture(scope="module")
+def running(this_run: Run, host: Host) -> Personalities:
+    upstream = Personalities.start(this_run.client, host.network.name, this_run.labels)
+    host.start(REDIS, EDGE, FETCH, PROXY)
+    return upstream
+
+
+@pytest.fixture
+def upstream(running: Personalities) -> Iterator[Personalities]:
+    """It holds back the second half of a blob, until it is told to go on."""
+    running.set(half="wait")
+    yield running
+    running.set(half="go")
+
+
+class ColdBlob:
+    """The layer of a repository of this name, which nobody has asked for yet."""
+
+    def __init__(self, host: Host, upstream: Personalities, name: str) -> None:
+        self._host, self._upstream = host, upstream
+        repo = f"team/half-{name}-size-{SIZE}"
+        manifest = upstream.direct("plain", f"/v2/{repo}/manifests/1").json()
+        self.digest: str = manifest["layers"][0]["digest"]
+        self.path = f"/v2/{repo}/blobs/{self.digest}"
+
+    def ask(self, method: str = "GET", status: int = 200, **headers: str) -> requests.Response:
+        return self._host.mirror.expect(status, method, self.path, headers=headers, stream=True)
+
+    @property
+    def fetches(self) -> int:
+        """How often the upstream was asked for it."""
+        return len([line for line in self._upstream.log() if line[:3] == ["plain", "GET", self.path]])
+
+    @property
+    def stored(self) -> bool:
+        """Whether the proxy has it."""
+        algorithm, _, name = self.digest.partition(":")
+        path = f"/var/lib/registry/proxy/docker/registry/v2/blobs/{algorithm}/{name[:2]}/{name}/data"
+        return self._host.exec("test", "-e", path).code == 0
+
+    def wait_until_stored(self) -> None:
+        wait_until(lambda: None if self.stored else "not yet", DEADLINE_S, "the blob in the store")
+
+    def right(self) -> bool:
+        """Whether it comes now, as it should."""
+        return digest(self.ask().content) == self.digest
+
+
+def begun(answer: requests.Response) -> bytes:
+    """The first bytes, while there are no more than half of them."""
+    return bytes(answer.raw.read(1000))
+
+
+def rest(begin: bytes, answer: requests.Response) -> str:
+    """The digest of all bytes."""
+    return digest(begin + b"".join(answer.iter_content(1 << 16)))
+
+
+def broken(answer: requests.Response) -> bool:
+    """Whether a transfer ends before its end."""
+    try:
+        for _chunk in answer.iter_content(1 << 16):
+            pass
+    except requests.RequestException:
+        return True
+    return False
+
+
+def test_followers_get_what_is_there(host: Host, upstream: Personalities) -> None:
+    blob = ColdBlob(host, upstream, "herd")
+    answers = [blob.ask() for _client in range(1 + FOLLOWERS)]
+    begins = [begun(answer) for answer in answers]
+    upstream.set(half="go")
+    with ThreadPoolExecutor(len(answers)) as pool:
+        assert set(pool.map(rest, begins, answers)) == {blob.digest}
+    assert blob.fetches == 1
+    blob.wait_until_stored()
+
+
+def test_first_client_leaves(host: Host, upstream: Personalities) -> None:
+    blob = ColdBlob(host, upstream, "leaves")
+    first = blob.ask()
+    begun(first)
+    follower = blob.ask()
+    begin = begun(follower)
+    first.close()
+    upstream.set(half="go")
+    assert rest(begin, follower) == blob.digest
+    assert blob.right()
+    blob.wait_until_stored()
+    assert blob.fetches == 1
+
+
+def test_upstream_breaks_off(host: Host, upstream: Personalities) -> None:
+    blob = ColdBlob(host, upstream, "breaks")
+    answers = [blob.ask() for _client in range(2)]
+    for answer in answers:
+        begun(answer)
+    upstream.set(half="cut")
+    with ThreadPoolExecutor(len(answers)) as pool:
+        assert list(pool.map(broken, answers)) == [True, True]
+    assert not blob.stored
+    upstream.set(half="go")
+    assert blob.right()
+    blob.wait_until_stored()
+
+
+def test_range_and_size_while_it_is_under_way(host: Host, upstream: Personalities) -> None:
+    blob = ColdBlob(host, upstream, "range")
+    first = blob.ask()
+    begin = begun(first)
+    assert blob.ask("HEAD").headers["Content-Length"] == str(SIZE)
+    early = blob.ask(status=206, Range="bytes=1000-1999").content
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(lambda: blob.ask(status=206, Range=f"bytes={SIZE - 1000}-").content)
+        upstream.set(half="go")
+        content = begin + b"".join(first.iter_content(1 << 16))
+        assert (early, late.result()) == (content[1000:2000], content[-1000:])
+    assert blob.fetches == 1
+
+
+def test_range_fetches_the_whole(host: Host, upstream: Personalities) -> None:
+    blob = ColdBlob(host, upstream, "lazy")
+    assert len(blob.ask(status=206, Range="bytes=1000-1999").content) == 1000
+    upstream.set(half="go")
+    blob.wait_until_stored()
+    assert blob.fetches == 1
+
+
+def test_blob_that_is_too_large_passes(host: Host, upstream: Personalities) -> None:
+    before = host.read(STORAGE)
+    host.exec("sh", "-c", f"printf 'FETCH_STORAGE=6000000\nLARGEST_BLOB=3000000\n' > {STORAGE}")
+    try:
+        host.restart(FETCH)
+        blob = ColdBlob(host, upstream, "large")
+        answers = [blob.ask() for _client in range(2)]
+        begins = [begun(answer) for answer in answers]
+        upstream.set(half="go")
+        with ThreadPoolExecutor(len(answers)) as pool:
+            assert set(pool.map(rest, begins, answers)) == {blob.digest}
+        assert blob.fetches > 1
+        blob.wait_until_stored()
+    finally:
+        host.exec("sh", "-c", f"printf '{before}' > {STORAGE}")
+        host.restart(FETCH)
+
+
+def test_full_disk_shares_the_fetch_without_storing_it(host: Host, upstream: Personalities) -> None:
+    host.exec("touch", FULL)
+    try:
+        blob = ColdBlob(host, upstream, "full")
+        answers = [blob.ask() for _client in range(2)]
+        begins = [begun(answer) for answer in answers]
+        upstream.set(half="go")
+        with ThreadPoolExecutor(len(answers)) as pool:
+            assert set(pool.map(rest, begins, answers)) == {blob.digest}
+        assert blob.fetches == 1
+        assert not blob.stored
+    finally:
+        host.exec("rm", FULL)
+
+
+@pytest.mark.parametrize("service", [EDGE, FETCH, PROXY])
+def test_service_is_killed_meanwhile(host: Host, upstream: Personalities, service: str) -> None:
+    blob = ColdBlob(host, upstream, f"killed-{service}")
+    with ExitStack() as open_answers:
+        answers = [open_answers.enter_context(blob.ask()) for _client in range(2)]
+        for answer in answers:
+            begun(answer)
+        host.exec("docker", "kill", container_of(service))
+        upstream.set(half="go")
+        for answer in answers:
+            broken(answer)
+
+    def probe() -> str | None:
+        with suppress(requests.RequestException):
+            return None if blob.right() else "other bytes"
+        return "no answer"
+
+    wait_until(probe, DEADLINE_S, "the blob")
+    blob.wait_until_stored()
+
+
+def test_without_the_service_each_fetches_for_itself(host: Host, upstream: Personalities) -> None:
+    host.stop(FETCH)
+    try:
+        upstream.set(half="go")
+        blob = ColdBlob(host, upstream, "alone")
+        assert blob.right()
+        blob.wait_until_stored()
+    finally:
+        host.start(FETCH)
+
+
+def test_purged_digest_is_fetched_again(host: Host, upstream: Personalities) -> None:
+    upstream.set(half="go")
+    host.exec("touch", FULL)
+    try:
+        blob = ColdBlob(host, upstream, "purged")
+        assert blob.right()
+        assert blob.right()
+        assert blob.fetches == 1
+        purge = ("curl", "-sf", "-X", "PURGE", "-H", "X-Registry: default")
+        assert host.exec(*purge, "--unix-socket", "/run/registry/fetch/fetch.sock", f"http://x/{blob.digest}").code == 0
+        assert blob.right()
+        assert blob.fetches == 2
+    finally:
+        host.exec("rm", FULL)
