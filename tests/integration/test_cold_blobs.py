@@ -10,7 +10,7 @@ import requests
 from tests.integration.client import digest
 from tests.integration.host import EDGE, FETCH, PROXY, REDIS, Host, MakeHost, container_of
 from tests.integration.session import Run
-from tests.support.deadlines import wait_until
+from tests.support.deadlines import scaled, wait_until
 from tests.support.personalities import Personalities, url_of
 
 SIZE = 4_000_000
@@ -51,7 +51,9 @@ class ColdBlob:
         self.path = f"/v2/{repo}/blobs/{self.digest}"
 
     def ask(self, method: str = "GET", status: int = 200, **headers: str) -> requests.Response:
-        return self._host.mirror.expect(status, method, self.path, headers=headers, stream=True)
+        return self._host.mirror.expect(
+            status, method, self.path, headers=headers, stream=True, timeout=scaled(DEADLINE_S)
+        )
 
     @property
     def fetches(self) -> int:

@@ -92,7 +92,7 @@ def test_hint_does_not_lead_into_a_host_that_is_removed() -> None:
     with pytest.raises(RegistryStackError) as caught:
         rollout.wait_until_ready(booting, no_progress, 0.1)
     assert str(caught.value) == (
-        f"waited 0.1 s for a push and a pull on {NAME}: last seen: 0 of 4 services answer; "
+        f"waited 0.1 s for a push and a pull on {NAME}: last seen: 0 of 5 services answer; "
         "give a slower machine more time with -P ready_timeout_seconds=SECONDS"
     )
 
