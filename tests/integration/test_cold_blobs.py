@@ -152,6 +152,7 @@ def test_range_fetches_the_whole(host: Host, upstream: Personalities) -> None:
     blob = ColdBlob(host, upstream, "lazy")
     assert len(blob.ask(status=206, Range="bytes=1000-1999").content) == 1000
     upstream.set(half="go")
+    assert blob.right()
     blob.wait_until_stored()
     assert blob.fetches == 1
 
