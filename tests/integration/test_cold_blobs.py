@@ -48,6 +48,7 @@ class ColdBlob:
         repo = f"team/half-{name}-size-{SIZE}"
         manifest = upstream.direct("plain", f"/v2/{repo}/manifests/1").json()
         self.digest: str = manifest["layers"][0]["digest"]
+        self.size: int = manifest["layers"][0]["size"]
         self.path = f"/v2/{repo}/blobs/{self.digest}"
 
     def ask(self, method: str = "GET", status: int = 200, **headers: str) -> requests.Response:
@@ -138,10 +139,10 @@ def test_range_and_size_while_it_is_under_way(host: Host, upstream: Personalitie
     blob = ColdBlob(host, upstream, "range")
     first = blob.ask()
     begin = begun(first)
-    assert blob.ask("HEAD").headers["Content-Length"] == str(SIZE)
+    assert blob.ask("HEAD").headers["Content-Length"] == str(blob.size)
     early = blob.ask(status=206, Range="bytes=1000-1999").content
     with ThreadPoolExecutor(1) as pool:
-        late = pool.submit(lambda: blob.ask(status=206, Range=f"bytes={SIZE - 1000}-").content)
+        late = pool.submit(lambda: blob.ask(status=206, Range=f"bytes={blob.size - 1000}-").content)
         upstream.set(half="go")
         content = begin + b"".join(first.iter_content(1 << 16))
         assert (early, late.result()) == (content[1000:2000], content[-1000:])
