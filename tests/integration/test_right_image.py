@@ -19,7 +19,7 @@ import requests
 
 from loadtests.support.registry.media_types import ACCEPT
 from tests.integration.client import digest
-from tests.integration.host import EDGE, PROXY, REDIS, Host, MakeHost
+from tests.integration.host import EDGE, FETCH, PROXY, REDIS, Host, MakeHost
 from tests.integration.session import Run
 from tests.support.oci import OciClient
 from tests.support.personalities import Personalities
@@ -145,7 +145,7 @@ def upstreams(this_run: Run, host: Host) -> Upstreams:
     # A storage of other ports' is not needed; its port is where settings are changed.
     hosts = [urlsplit(url).hostname or "" for url in URLS.values()]
     started = Personalities.start(this_run.client, host.network.name, this_run.labels, personalities, hosts)
-    host.start(REDIS, EDGE, PROXY, *(f"{PROXY}@{name}" for name in URLS if name != "default"))
+    host.start(REDIS, EDGE, FETCH, PROXY, *(f"{PROXY}@{name}" for name in URLS if name != "default"))
     return Upstreams(started)
 
 
