@@ -4,7 +4,6 @@ tests/support/personalities.py says what each kind does. The registries speak no
 by itself; and every image is another, so that each pull is a cold one.
 """
 
-import hashlib
 import json
 import secrets
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from registry_stack.template.environment import read_environment
 from tests.host.conftest import MACHINES
 from tests.host.targets import DOMAIN, HOST_NAME, RUN_LABEL
 from tests.support.personalities import HABITS, MIRRORED, Personalities, parameters, port_of
+from tests.support.personality_server import config_of, digest_of, layer_of, manifest_of
 from tests.support.upstream import ensure_network
 
 FQDN = f"{HOST_NAME}.{DOMAIN}"
@@ -52,7 +52,6 @@ REGISTRIES = ["plain", *(name for name in MIRRORED if name != "thief")]
 class World:
     """A host that mirrors all registries, and clients of two ages."""
 
-    registries: Personalities
     old: Machine
     new: Machine
 
@@ -65,7 +64,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     request.config.stash[MACHINES].append(run)
     ensure_network(engine(), network, labels)
     try:
-        registries = Personalities.start(engine(), network, labels)
+        Personalities.start(engine(), network, labels)
         own = {"hostname": HOST_NAME, "domain": DOMAIN, "upstream_check_image": "library/check:1"}
         given = read_environment([], [f"{name}={value}" for name, value in (own | parameters(own_names=True)).items()])
         deployment = local.deploy(options, given)
@@ -75,7 +74,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         for kind in ("containerd", "podman"):
             configure(new, kind, deployment, FQDN)
         use_containerd_store(new)
-        yield World(registries, old, new)
+        yield World(old, new)
     finally:
         remove_labelled(engine(), f"{RUN_LABEL}={run}")
 
@@ -107,25 +106,11 @@ def pull(world: World, client: str, name: str, repo: str) -> str:
     return str(machine.exec(["env", *environment, "sh", "-euc", script], timeout=120).out)
 
 
-def parts_of(registries: Personalities, name: str, repo: str) -> dict[str, str]:
-    """The digests of an image: that of the plain registry, with the label of the one that answers for `name`."""
-
-    def fetch(path: str) -> dict[str, Any]:
-        found: dict[str, Any] = registries.direct("plain", f"/v2/{repo}/{path}").json()
-        return found
-
-    manifest = fetch("manifests/1")
-    config = fetch(f"blobs/{manifest['config']['digest']}")
-    answers = HABITS[name].get("redirect") or HABITS[name].get("manifests") or name
-    config["config"]["Labels"]["upstream"] = str(port_of(answers))
-    manifest["config"]["digest"] = f"sha256:{sha256(config)}"
-    layer = manifest["layers"][0]["digest"].removeprefix("sha256:")
-    return {"manifest": sha256(manifest), "config": sha256(config), "layer": layer}
-
-
-def sha256(document: dict[str, Any]) -> str:
-    """As the registries serve it."""
-    return hashlib.sha256(json.dumps(document).encode()).hexdigest()
+def parts_of(name: str, repo: str) -> dict[str, str]:
+    """The digests of an image of a registry, without `sha256:`."""
+    answers = port_of(HABITS[name].get("redirect") or HABITS[name].get("manifests") or name)
+    parts = {"manifest": manifest_of(repo, answers), "config": config_of(repo, answers), "layer": layer_of(repo)}
+    return {part: digest_of(content).removeprefix("sha256:") for part, content in parts.items()}
 
 
 def cases() -> list[Any]:
@@ -140,7 +125,7 @@ def cases() -> list[Any]:
 @pytest.mark.parametrize(("client", "name"), cases())
 def test_client_pulls_from_a_registry_of_each_kind(world: World, client: str, name: str) -> None:
     repo = f"{client}/{name}"
-    expected = parts_of(world.registries, name, repo)
+    expected = parts_of(name, repo)
     said = pull(world, client, name, repo)
     assert {part for part, digest in expected.items() if digest not in said} == set(), said
 
