@@ -305,6 +305,7 @@ def _print_deployment(deployment: Deployment) -> None:
         "To use it from Docker on this machine, as root:",
         f"  install -D {deployment.ca_file} /etc/docker/certs.d/{mirror}/ca.crt",
         f"  install -D {deployment.ca_file} /etc/docker/certs.d/{registry}/ca.crt",
+        f"  install -D {deployment.ca_file} /etc/docker/certs.d/docker.io/ca.crt",
         f'  echo \'{{"registry-mirrors": ["{deployment.mirror_url}"]}}\' > /etc/docker/daemon.json',
         "  systemctl reload docker",
         f"  docker login -u {deployment.registry_username} --password-stdin {registry} < {deployment.password_file}",

@@ -78,6 +78,12 @@ def test_podman_mirrors_docker_hub() -> None:
     assert registry["mirror"] == [{"location": "mirror.example.com:8443"}]
 
 
+def test_docker_finds_the_mirrors_ca_by_either_name() -> None:
+    """By the mirror's, or with the containerd image store of Docker 28 by the mirrored registry's (daemon/hosts.go)."""
+    for name in ("mirror.example.com:8443", "docker.io"):
+        assert f"ca.crt /etc/docker/certs.d/{name}/ca.crt" in client_configuration("docker", DEPLOYMENT)
+
+
 def test_each_client_selects_more_upstreams_in_its_own_way() -> None:
     """containerd by ns=, Docker by name, Podman and BuildKit by path."""
     more = replace(DEPLOYMENT, upstreams={"ghcr": "https://ghcr.io", "own": "http://own.example:5000/registry"})
