@@ -128,7 +128,7 @@ def test_status_is_one_object(deployed: str) -> None:
     known = json.loads(done.out)
     assert known["target"] == "local"
     assert known["healthy"]
-    assert [service["state"] for service in known["services"]] == ["active"] * 4
+    assert [service["state"] for service in known["services"]] == ["active"] * 5
     assert 0 < known["memory_mib"] < 150
     assert {"mirror_url", "registry_url", "ca_file", "registry_username", "password_file"} <= set(known)
 

@@ -139,7 +139,7 @@ def test_json_says_the_same(mirror: OciClient, url: str, target: Target) -> None
     assert data["requests"] >= data["hits"] >= 0
     assert data["bytes_fetched"] > 0
     assert data["upstreams"][0]["answers"]
-    assert [service["active"] for service in data["services"]] == [True] * 4
+    assert [service["active"] for service in data["services"]] == [True] * 5
 
 
 def test_ca_is_the_hosts(mirror: OciClient, host: Host) -> None:
