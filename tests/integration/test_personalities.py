@@ -45,9 +45,10 @@ def test_login_is_not_sent_to_another_host(ask: Ask, personalities: Personalitie
 
 
 def test_login_is_sent_only_where_it_is_asked_for(ask: Ask, personalities: Personalities) -> None:
+    before = len(personalities.log())
     for name in ("ecr", "gitlab", "mute"):
         pull(ask, name, f"once/{name}")
-    for personality, _method, path, _status, scheme in personalities.log():
+    for personality, _method, path, _status, scheme in personalities.log()[before:]:
         if scheme == "Basic":
             assert personality == "ecr" or path.startswith("/token"), (personality, path)
         if personality in ("storage", "plain"):

@@ -152,6 +152,8 @@ def lists(to: Conversation) -> None:
     for query in ("", "n=1", "n=1&last=1", "n=2&last=latest", "n=0", "n=-1", "n=x", "n=100000", "last=zzz"):
         to.ask(f"tags {query}", "GET", f"/v2/{REPO}/tags/list?{query}")
         to.ask(f"catalog {query}", "GET", f"/v2/_catalog?{query}")
+        # Only the status: behind the edge there are other tests' repositories as well.
+        to.answers[-1] = to.answers[-1][:3]
     to.ask("unknown repository", "GET", "/v2/compared/none/tags/list")
 
 
