@@ -9,7 +9,7 @@ from tests.host.metrics import metrics_text
 from tests.host.prometheus import Prometheus, alerts, panels, unconditional
 from tests.host.targets import LocalTarget, Target
 from tests.host.waiting import wait_until_working
-from tests.support.deadlines import wait_until
+from tests.support.deadlines import deadline, wait_until
 from tests.support.upstream import Upstream
 
 # The name of a metric, not of a function.
@@ -37,9 +37,15 @@ def traffic(target: Target, upstream: Upstream) -> None:
         target.mirror().request("GET", "/v2/library/not-to-be-had/manifests/1", timeout=60)
     finally:
         upstream.unpause()
+
+    def refused() -> str | None:
+        answer = target.mirror().request("GET", "/v2/library/refused/manifests/1", timeout=60)
+        return None if answer.status_code == 403 else answer.text
+
     upstream.limit(403)
     try:
-        assert target.mirror().request("GET", "/v2/library/refused/manifests/1", timeout=60).status_code == 403
+        # The refusal has another address, and the edge keeps the one that it knows for 30 s.
+        wait_until(refused, deadline(target.host, 60), "the upstream to refuse the mirror")
     finally:
         upstream.unlimit()
     upstream.push("library/monitored", "1", [1000])

@@ -172,7 +172,7 @@ function link(r) {
     return (r.variables.upstream_http_link || '').replace(/<[^>?]*(\?[^>]*)>/g, `<${page}$1${ns}>`);
 }
 
-// The tags that a proxy has stored, asked for neither through it nor in order: it would ask the upstream, which has just failed.
+// The tags that a proxy has stored. The proxy itself would ask the upstream for them, which has just failed.
 function pulledTags(r) {
     const name = repository(r.uri);
     try {
