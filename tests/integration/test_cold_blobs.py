@@ -232,7 +232,8 @@ def test_purged_digest_is_fetched_again(host: Host, upstream: Personalities) -> 
         assert blob.right()
         assert blob.fetches == 1
         purge = ("curl", "-sf", "-X", "PURGE", "-H", "X-Registry: default")
-        assert host.exec(*purge, "--unix-socket", "/run/registry/fetch/fetch.sock", f"http://x/{blob.digest}").code == 0
+        at = ("--unix-socket", "/run/registry/fetch/fetch.sock", f"http://x/blobs/{blob.digest}")
+        assert host.exec(*purge, *at).code == 0
         assert blob.right()
         assert blob.fetches == 2
     finally:

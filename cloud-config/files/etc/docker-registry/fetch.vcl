@@ -19,10 +19,10 @@ sub vcl_recv {
   return (hash);
 }
 
-# A blob is the same in every repository of an upstream.
+# A blob is the same in every repository of an upstream. Nothing else is: it has its whole path as key.
 sub vcl_hash {
   hash_data(req.http.X-Registry);
-  hash_data(regsub(req.url, "^[^?]*/([^/?]*).*$", "\1"));
+  hash_data(regsub(req.url, "^[^?]*/blobs/([^/?]+:[^/?]+)(\?.*)?$", "\1"));
   return (lookup);
 }
 
