@@ -206,10 +206,12 @@ def ask(mirror: OciClient, upstreams: Upstreams, seed: str, until: float) -> Ite
 
 
 def test_right_image(host: Host, upstreams: Upstreams, record_property: Any) -> None:
+    # Each writes the CA's file, so they are made before one of them reads it.
+    mirrors = [host.mirror for _number in range(CLIENTS)]
     until = time.monotonic() + SECONDS
     with ThreadPoolExecutor(CLIENTS) as pool:
         clients = [
-            pool.submit(lambda number: list(ask(host.mirror, upstreams, f"{SEED}-{number}", until)), number)
+            pool.submit(lambda number: list(ask(mirrors[number], upstreams, f"{SEED}-{number}", until)), number)
             for number in range(CLIENTS)
         ]
         found = [one for client in clients for one in client.result()]
