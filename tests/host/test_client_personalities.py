@@ -49,15 +49,15 @@ REGISTRIES = ["plain", *(name for name in MIRRORED if name != "thief")]
 
 
 @dataclass(frozen=True)
-class World:
-    """A host that mirrors all registries, and clients of two ages."""
+class Clients:
+    """Machines with clients of two ages, of a host that mirrors all registries."""
 
     old: Machine
     new: Machine
 
 
 @pytest.fixture(scope="module")
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
+def clients(request: pytest.FixtureRequest) -> Iterator[Clients]:
     run = f"hosttest-kinds-{secrets.token_hex(3)}"
     options = LocalOptions(name=run, mirror_port=None, registry_port=None, labels={RUN_LABEL: run})
     network, labels = options.network, options.all_labels
@@ -74,7 +74,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         for kind in ("containerd", "podman"):
             configure(new, kind, deployment, FQDN)
         use_containerd_store(new)
-        yield World(old, new)
+        yield Clients(old, new)
     finally:
         remove_labelled(engine(), f"{RUN_LABEL}={run}")
 
@@ -89,7 +89,7 @@ def use_containerd_store(machine: Machine) -> None:
     assert "containerd" in machine.exec(["docker", "info", "--format", "{{.DriverStatus}}"]).out
 
 
-def pull(world: World, client: str, name: str, repo: str) -> str:
+def pull(clients: Clients, client: str, name: str, repo: str) -> str:
     """Pull an image with a client; what the client says about it."""
     authority = f"{name}.test"
     ways = {
@@ -101,7 +101,7 @@ def pull(world: World, client: str, name: str, repo: str) -> str:
         # In the place of Docker Hub, whose mirror it is for every client.
         ways = dict.fromkeys(ways, f"docker.io/{repo}:1")
     script = f"cd $(mktemp -d); {CLIENTS[client]}"
-    machine = world.old if client == OLD else world.new
+    machine = clients.old if client == OLD else clients.new
     environment = [f"{way}={reference}" for way, reference in ways.items()]
     return str(machine.exec(["env", *environment, "sh", "-euc", script], timeout=120).out)
 
@@ -123,14 +123,14 @@ def cases() -> list[Any]:
 
 
 @pytest.mark.parametrize(("client", "name"), cases())
-def test_client_pulls_from_a_registry_of_each_kind(world: World, client: str, name: str) -> None:
+def test_client_pulls_from_a_registry_of_each_kind(clients: Clients, client: str, name: str) -> None:
     repo = f"{client}/{name}"
     expected = parts_of(name, repo)
-    said = pull(world, client, name, repo)
+    said = pull(clients, client, name, repo)
     assert {part for part, digest in expected.items() if digest not in said} == set(), said
 
 
-def test_client_does_not_pull_what_the_registry_refuses(world: World) -> None:
+def test_client_does_not_pull_what_the_registry_refuses(clients: Clients) -> None:
     """The mirror's login is not for the token service to which this registry sends its clients."""
     with pytest.raises(RegistryStackError, match="403|denied|refuses"):
-        pull(world, OLD, "thief", "docker/thief")
+        pull(clients, OLD, "thief", "docker/thief")

@@ -96,13 +96,18 @@ def broken(answer: requests.Response) -> bool:
     return False
 
 
-def test_followers_get_what_is_there(host: Host, upstream: Personalities) -> None:
-    blob = ColdBlob(host, upstream, "herd")
-    answers = [blob.ask() for _client in range(1 + FOLLOWERS)]
+def begun_together(clients: int, blob: ColdBlob, upstream: Personalities) -> set[str]:
+    """Digests of what clients get who all have their first bytes before the upstream sends the other half."""
+    answers = [blob.ask() for _client in range(clients)]
     begins = [begun(answer) for answer in answers]
     upstream.set(half="go")
-    with ThreadPoolExecutor(len(answers)) as pool:
-        assert set(pool.map(rest, begins, answers)) == {blob.digest}
+    with ThreadPoolExecutor(clients) as pool:
+        return set(pool.map(rest, begins, answers))
+
+
+def test_followers_get_what_is_there(host: Host, upstream: Personalities) -> None:
+    blob = ColdBlob(host, upstream, "herd")
+    assert begun_together(1 + FOLLOWERS, blob, upstream) == {blob.digest}
     assert blob.fetches == 1
     blob.wait_until_stored()
 
@@ -164,11 +169,7 @@ def test_blob_that_is_too_large_passes(host: Host, upstream: Personalities) -> N
     try:
         host.restart(FETCH)
         blob = ColdBlob(host, upstream, "large")
-        answers = [blob.ask() for _client in range(2)]
-        begins = [begun(answer) for answer in answers]
-        upstream.set(half="go")
-        with ThreadPoolExecutor(len(answers)) as pool:
-            assert set(pool.map(rest, begins, answers)) == {blob.digest}
+        assert begun_together(2, blob, upstream) == {blob.digest}
         assert blob.fetches > 1
         blob.wait_until_stored()
     finally:
@@ -180,11 +181,7 @@ def test_full_disk_shares_the_fetch_without_storing_it(host: Host, upstream: Per
     host.exec("touch", FULL)
     try:
         blob = ColdBlob(host, upstream, "full")
-        answers = [blob.ask() for _client in range(2)]
-        begins = [begun(answer) for answer in answers]
-        upstream.set(half="go")
-        with ThreadPoolExecutor(len(answers)) as pool:
-            assert set(pool.map(rest, begins, answers)) == {blob.digest}
+        assert begun_together(2, blob, upstream) == {blob.digest}
         assert blob.fetches == 1
         assert not blob.stored
     finally:

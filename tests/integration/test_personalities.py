@@ -6,7 +6,7 @@ from urllib.parse import urljoin
 
 import pytest
 
-from loadtests.support.registry.media_types import DOCKER_MANIFEST
+from loadtests.support.registry.media_types import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from tests.integration.client import digest
 from tests.integration.host import Host
 from tests.integration.registries import TTL_S, Ask, pull, wait_until_stale
@@ -96,6 +96,12 @@ def test_accept_only_another_kind(ask: Ask) -> None:
     assert answer.status_code == 404
     assert "accept" in answer.text
     assert "does not answer" not in answer.text
+
+
+def test_what_a_client_does_not_accept_is_still_the_tag_for_others(ask: Ask) -> None:
+    """Docker Hub, for one, answers with the manifest of one platform to who accepts no index."""
+    ask("plain", "/v2/team/platforms/manifests/1", headers={"Accept": OCI_MANIFEST})
+    assert ask("plain", "/v2/team/platforms/manifests/1").headers["Content-Type"] == OCI_INDEX
 
 
 def test_repository_whose_name_begins_with_another_registrys(ask: Ask, personalities: Personalities) -> None:

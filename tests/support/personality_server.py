@@ -73,6 +73,14 @@ def manifest_of(repo: str, port: int) -> bytes:
     return json.dumps(document).encode()
 
 
+def index_of(repo: str, port: int) -> bytes:
+    """Of the same image, for one platform."""
+    manifest = manifest_of(repo, port)
+    platform = {"architecture": "amd64", "os": "linux"}
+    entry = {"mediaType": OCI, "digest": digest_of(manifest), "size": len(manifest), "platform": platform}
+    return json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}).encode()
+
+
 def config_of(repo: str, port: int) -> bytes:
     """It has the name of the repository and of the upstream."""
     root = {"type": "layers", "diff_ids": [digest_of(layer_of(repo))]}
@@ -183,15 +191,22 @@ class Handler(Quirks, BaseHTTPRequestHandler):
         return getattr(self, match["kind"])(match["repo"], match["ref"])  # type: ignore[no-any-return]
 
     def manifests(self, repo: str, ref: str) -> None:
-        """A manifest by tag or digest; `slow` in the name of a repository takes its time, `missing` has none."""
+        """A manifest by tag or digest; `slow` in the name of a repository takes its time, `missing` has none.
+
+        Of `platforms` a tag is an index for those who accept one, and otherwise the manifest of one platform.
+        """
         if target := self.habits.get("manifests"):
             return self.answer(307, b"<a>Temporary Redirect</a>", Location=f"{self.origin(target)}{self.path}")
-        body = manifest_of(repo, self.port)
+        body, media_type = manifest_of(repo, self.port), OCI
         large = self.large(repo)
+        index = index_of(repo, self.port)
+        names = (digest_of(index), "1") if INDEX in self.headers.get("Accept", "") else (digest_of(index),)
+        if "platforms" in repo and ref in names:
+            body, media_type = index, INDEX
         if "missing" in repo or ref not in ("1", *TAGS, digest_of(body)):
             return self.error(404, "MANIFEST_UNKNOWN")
         time.sleep(int(repo.rpartition("slow-")[2]) if "slow-" in repo else 0)
-        return self.answer(200, body, Content_Type=OCI, Docker_Content_Digest=digest_of(body), **large)
+        return self.answer(200, body, Content_Type=media_type, Docker_Content_Digest=digest_of(body), **large)
 
     def blobs(self, repo: str, ref: str) -> None:
         """A blob, from here or from a storage elsewhere."""
