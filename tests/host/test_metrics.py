@@ -134,7 +134,9 @@ def test_disk_and_cache_are_measured(host: Host, mirror: OciClient, upstream: Up
         return None if counted == len(there) else f"{counted} of {len(there)}"
 
     wait_for(host, probe, "the repository to be counted")
-    assert total(host, "registry_edge_cache_bytes") > 1000
+    wait_for(
+        host, lambda: None if total(host, "registry_edge_cache_bytes") > 1000 else "nothing", "the size of the cache"
+    )
     columns = host.check_output("df -B1 --output=target,source,fstype,size,avail /var/lib/registry | tail -1").split()
     labels = dict(zip(("mountpoint", "device", "fstype"), columns, strict=False))
     size, free = map(int, columns[3:])

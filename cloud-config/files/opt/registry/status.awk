@@ -21,10 +21,9 @@ $1 == "upstream" {
 $1 == "repository" {
   tags = names = ""
   for (i = 4; i <= NF; i++) { tags = tags (i > 4 ? ", " : "") json($i); if (i < 24) names = names " " $i }
-  if (++count <= 200) {
-    repositories = repositories (repositories ? ",\n  " : "") sprintf("{\"upstream\": %s, \"name\": %s, \"tags\": [%s]}", json($2), json($3), tags)
-    repository_rows = repository_rows sprintf("<tr><td>%s<td>%s<td>%s%s\n", safe(label[$2]), safe($3), safe(names), NF > 23 ? sprintf(" and %d more", NF - 23) : "")
-  }
+  shown++
+  repositories = repositories (repositories ? ",\n  " : "") sprintf("{\"upstream\": %s, \"name\": %s, \"tags\": [%s]}", json($2), json($3), tags)
+  repository_rows = repository_rows sprintf("<tr><td>%s<td>%s<td>%s%s\n", safe(label[$2]), safe($3), safe(names), NF > 23 ? sprintf(" and %d more", NF - 23) : "")
 }
 END { if (html) page(); else data() }
 function data() {
@@ -32,7 +31,7 @@ function data() {
     fact["updated"], fact["requests"], fact["hits"], fact["requests"] ? fact["hits"] / fact["requests"] : "null"
   printf " \"bytes_served\": %.0f, \"bytes_fetched\": %.0f, \"disk_size\": %.0f, \"disk_free\": %.0f, \"certificate_expires\": %d,\n",
     fact["served"], fact["fetched"], fact["disk_size"], fact["disk_free"], fact["expires"]
-  printf " \"services\": [%s],\n \"upstreams\": [%s],\n \"repository_count\": %d,\n \"repositories\": [\n  %s]}\n", units, upstreams, count, repositories
+  printf " \"services\": [%s],\n \"upstreams\": [%s],\n \"repository_count\": %d,\n \"repositories\": [\n  %s]}\n", units, upstreams, fact["repositories"], repositories
 }
 function page() {
   if (down away == "") print "<p class=good>All services and upstreams are up."
@@ -44,5 +43,5 @@ function page() {
   print "<p class=dim>" fact["requests"] " requests since this server started."
   print "<h3>Upstreams</h3>\n<table><thead><tr><th>Name<th>Address<th>State<th>In the cache<th>Pulls left</thead><tbody>\n" upstream_rows "</tbody></table>"
   print "<h3>Images in the cache</h3>\n<table><thead><tr><th>Registry<th>Repository<th>Tags</thead><tbody>\n" repository_rows "</tbody></table>"
-  if (count > 200) printf "<p>and %d more repositories\n", count - 200
+  if (fact["repositories"] > shown) printf "<p>and %d more repositories\n", fact["repositories"] - shown
 }
