@@ -15,11 +15,12 @@ import typer
 from loadtests.benchmark.machine import describe
 from loadtests.benchmark.performance_targets import check_targets
 from loadtests.benchmark.plots import plot_all
-from loadtests.benchmark.profiles import BLOB, FULL, PUBLISHED, QUICK, SMALL, Profile
+from loadtests.benchmark.profiles import BLOB, FULL, PUBLISHED, QUICK, QUICK_STORES, SMALL, STORES, Profile
 from loadtests.benchmark.pull_benchmarks import measure_docker, measure_herd, measure_limited, measure_pulls
 from loadtests.benchmark.report import headline, targets_table, write_report
 from loadtests.benchmark.request_benchmarks import measure_outages, measure_requests
 from loadtests.benchmark.results import Results
+from loadtests.benchmark.scale_benchmarks import STAGE, measure_scale
 from loadtests.benchmark.testbed import ROOT, start_testbed
 from loadtests.support.fault_injection import SERVICES
 from registry_stack.console import fail, out, progress, report_errors
@@ -36,6 +37,12 @@ def main(
     quick: Annotated[bool, typer.Option("--quick", help="Take some minutes instead of half an hour or more.")] = False,
     output: Annotated[Path, typer.Option(help="The report; plots go to its folder.")] = ROOT / "docs/performance.md",
     registry_3: Annotated[str, typer.Option(help="Image of a registry 3.x to compare with as well.")] = "",
+    scale: Annotated[
+        bool, typer.Option("--scale", help="Measure only the housekeeping of caches of up to a million blobs.")
+    ] = False,
+    before: Annotated[
+        Path | None, typer.Option(help="cloud-config/files of another checkout, to compare --scale with.")
+    ] = None,
     from_json: Annotated[Path | None, typer.Option(help="Write the report from an earlier run's JSON.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when a target is missed.")] = False,
 ) -> None:
@@ -44,11 +51,19 @@ def main(
     Everything runs in temporary containers, which are removed at the end.
     """
     signal.signal(signal.SIGTERM, lambda *_signal: sys.exit(143))
-    results = _load(from_json) if from_json else _run(QUICK if quick else FULL, registry_3)
-    profile = QUICK if results.profile == QUICK.name else FULL
-    check_targets(results, profile)
     # Before the report: whatever goes wrong there, the figures are saved.
     figures = output.with_suffix(".json")
+    earlier = _load(from_json or figures) if from_json or figures.exists() else None
+    if scale:
+        results = _run_scale(earlier, quick, before)
+    elif from_json and earlier:
+        results = earlier
+    else:
+        results = _run(QUICK if quick else FULL, registry_3)
+        # Measured by a run of its own, with --scale.
+        results.rows |= {STAGE: earlier.rows[STAGE]} if earlier and STAGE in earlier.rows else {}
+    profile = QUICK if results.profile == QUICK.name else FULL
+    check_targets(results, profile)
     figures.parent.mkdir(parents=True, exist_ok=True)
     figures.write_text(json.dumps(asdict(results), indent=1) + "\n")
     plots = plot_all(results, output.parent)
@@ -65,6 +80,14 @@ def _run(profile: Profile, registry_3: str) -> Results:
         results = Results(profile.name, describe(engine(report)))
         _measure(results, profile, registry_3, report)
         results.add("mixed", **_measure_mixed(profile, report))
+    return results
+
+
+def _run_scale(earlier: Results | None, quick: bool, before: Path | None) -> Results:
+    """Measure the housekeeping, and keep what an earlier run has measured of the rest."""
+    with progress("benchmark", spinner=False) as report:
+        results = earlier or Results((QUICK if quick else FULL).name, describe(engine(report)))
+        measure_scale(results, QUICK_STORES if quick else STORES, before, report)
     return results
 
 

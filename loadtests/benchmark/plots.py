@@ -31,6 +31,8 @@ def plot_all(results: Results, folder: Path) -> list[tuple[str, str]]:
         drawn.append(("performance-upstream.png", "manifest by tag: requests per second, by upstream"))
     if _pulls(results, folder / "performance-pulls.png"):
         drawn.append(("performance-pulls.png", "pulls of a 206 MB image: mean seconds"))
+    if _scale(results, folder / "performance-scale.png"):
+        drawn.append(("performance-scale.png", "housekeeping: processor seconds by blobs in the cache"))
     return drawn
 
 
@@ -66,6 +68,20 @@ def _pulls(results: Results, path: Path) -> bool:
         if points:
             axes.plot(*zip(*points, strict=True), marker="o", label=label)
     axes.set(xlabel="clients", ylabel="s", title="pull of a 206 MB image: mean seconds")
+    return _save(figure, axes, path)
+
+
+def _scale(results: Results, path: Path) -> bool:
+    figure, axes = pyplot.subplots(figsize=_SIZE)
+    rows = results.rows.get("scale", [])
+    for version, style in (("mirror", "-"), ("before", "--")):
+        for color, (column, label) in enumerate(
+            (("look_s", "look"), ("evict_s", "eviction of a tenth"), ("scrape_s", "metrics"), ("page_s", "status page"))
+        ):
+            points = [(row["blobs"], row[column]) for row in rows if row["version"] == version]
+            if points:
+                axes.plot(*zip(*points, strict=True), style, marker="o", color=f"C{color}", label=f"{label}, {version}")
+    axes.set(xlabel="blobs", ylabel="s", xscale="log", yscale="log", title="housekeeping: processor seconds")
     return _save(figure, axes, path)
 
 

@@ -15,6 +15,20 @@ OUTAGE_CLIENTS = 8
 
 
 @dataclass(frozen=True)
+class Store:
+    """A cache for `--scale`; `compared`: measured with the version before as well."""
+
+    blobs: int
+    repositories: int
+    tags: int = 50
+    compared: bool = True
+
+
+STORES = (Store(10_000, 2_000), Store(100_000, 20_000), Store(1_000_000, 20_000, compared=False))
+QUICK_STORES = (Store(1_000, 100), Store(5_000, 500))
+
+
+@dataclass(frozen=True)
 class Profile:
     """Seconds, counts, MB and Mbit/s. `pulls` maps clients to pulls of the 206 MB image."""
 
