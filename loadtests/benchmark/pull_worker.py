@@ -8,29 +8,19 @@ sha256sum would need two processes and a pipe for each layer, and more of the pr
 
 import json
 import multiprocessing
-import ssl
 import sys
-import threading
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
-from urllib.parse import urlsplit
 
 from loadtests.support.registry import protocol
+from loadtests.support.registry.https import HttpsClient
 
 
-class Client:
-    """A client with one connection per thread, as long as one pull lasts."""
-
-    def __init__(self, url: str, ca_file: str, timeout_s: float) -> None:
-        address = urlsplit(url)
-        assert address.hostname
-        self._host, self._port, self._timeout_s = address.hostname, address.port, timeout_s
-        self._context = ssl.create_default_context(cafile=ca_file)
-        self._connections: dict[int, HTTPSConnection] = {}
+class Client(HttpsClient):
+    """A client that downloads several blobs at a time, as long as one pull lasts."""
 
     def send(self, requests: Sequence[protocol.Request]) -> list[protocol.Response]:
         """Send a batch, a few requests at a time."""
@@ -41,38 +31,10 @@ class Client:
 
     def request(self, request: protocol.Request) -> protocol.Response:
         """Send one request and verify the response; a RequestError names the request."""
-        where = f"{request.method} {request.path}"
         try:
-            connection = self._connection()
-            connection.request(request.method, request.path, headers={"Accept-Encoding": "identity", **request.headers})
-            with connection.getresponse() as incoming:
-                return protocol.read_response(
-                    request, incoming.status, dict(incoming.getheaders()), iter_blocks(incoming)
-                )
-        except (OSError, HTTPException) as error:
-            raise protocol.RequestError(f"{where}: {error!r}") from error
+            return super().request(request)
         except protocol.RequestError as error:
-            raise type(error)(f"{where}: {error}") from error
-
-    def close(self) -> None:
-        """Close all connections."""
-        for connection in self._connections.values():
-            connection.close()
-
-    def _connection(self) -> HTTPSConnection:
-        thread = threading.get_ident()
-        if thread not in self._connections:
-            self._connections[thread] = HTTPSConnection(
-                self._host, self._port, timeout=self._timeout_s, context=self._context
-            )
-        return self._connections[thread]
-
-
-def iter_blocks(incoming: HTTPResponse) -> Iterator[memoryview]:
-    """The body in blocks, each valid until the next one is read."""
-    block = memoryview(bytearray(protocol.BLOCK))
-    while count := incoming.readinto(block):
-        yield block[:count]
+            raise type(error)(f"{request.method} {request.path}: {error}") from error
 
 
 def _pull_once(options: Namespace) -> None:

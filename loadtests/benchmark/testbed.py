@@ -13,7 +13,7 @@ from loadtests.benchmark.systems_under_test import SystemsUnderTest, SystemUnder
 from loadtests.support.fake_upstream import FakeUpstream
 from loadtests.support.images import Image, Recipe
 from loadtests.support.mirror import Mirror, temporary_mirror
-from loadtests.support.registry import content, media_types, protocol
+from loadtests.support.registry import content, https, media_types, protocol
 from loadtests.support.registry.media_types import ACCEPT
 from registry_stack.docker.machine import Machine, MachineSpec
 from registry_stack.errors import RegistryStackError
@@ -148,7 +148,7 @@ def start_testbed(recipes: Sequence[Recipe], report: ProgressCallback) -> Iterat
 
 def install_pull_worker(machine: Machine) -> None:
     """Copy the pull worker and the registry protocol to a machine, where WORKER_COMMAND runs it."""
-    for module in (pull_worker, content, media_types, protocol):
+    for module in (pull_worker, content, https, media_types, protocol):
         path = Path(str(module.__file__))
         machine.put(f"{_WORKER_FOLDER}/{path.relative_to(ROOT)}", path)
 

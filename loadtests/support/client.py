@@ -4,6 +4,7 @@ import ssl
 import time
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from functools import cache
 from http.client import HTTPException
 from typing import Any
 from urllib.parse import urljoin
@@ -13,27 +14,34 @@ from gevent.pool import Pool
 from geventhttpclient.client import HTTPClientPool
 from locust import FastHttpUser
 
+from loadtests.support.downloads import Downloads
 from loadtests.support.metrics import CACHE_HEADERS, Metrics
 from loadtests.support.registry import protocol
 from loadtests.support.registry.content import ImageRef
 
-_TIMEOUT_S = 120
+TIMEOUT_S = 120
 
 
 class RegistryClient:
-    """One client of a registry with its own connections."""
+    """One client of a registry with its own connections, except for layers: `downloads` fetches them."""
 
     def __init__(
-        self, user: FastHttpUser, metrics: Metrics, url: str, ca_file: str, login: tuple[str, str] | None
+        self,
+        user: FastHttpUser,
+        metrics: Metrics,
+        downloads: Downloads,
+        url: str,
+        ca_file: str,
+        login: tuple[str, str] | None,
     ) -> None:
         user.client.client.clientpool = HTTPClientPool(
             concurrency=protocol.MAX_CONCURRENT_DOWNLOADS + 1,
             block_size=protocol.BLOCK,
-            network_timeout=_TIMEOUT_S,
-            connection_timeout=_TIMEOUT_S,
+            network_timeout=TIMEOUT_S,
+            connection_timeout=TIMEOUT_S,
             ssl_context_factory=lambda: _ssl_context(ca_file),
         )
-        self.session, self.metrics, self.url = user.client, metrics, url
+        self.session, self.metrics, self.downloads, self.url = user.client, metrics, downloads, url
         self.events = user.environment.events
         self.headers = {"Accept-Encoding": "identity"}
         self.authenticated = login is not None
@@ -44,6 +52,10 @@ class RegistryClient:
         """Pull an image; False when that failed."""
         return self._run("PULL", f"{repo}:{tag}", protocol.pull(repo, tag)) is not None
 
+    def refresh(self, repo: str, tag: str) -> bool:
+        """Pull an image of which everything but the tag is known; False when that failed."""
+        return self._run("REFRESH", f"{repo}:{tag}", protocol.refresh(repo, tag)) is not None
+
     def push(self, repo: str, tag: str, layers: list[bytes]) -> bool:
         """Push an image with these layers and read its manifest back; False when that failed."""
         image = self._run("PUSH", "image", protocol.push_and_read_back(repo, tag, layers))
@@ -52,6 +64,9 @@ class RegistryClient:
 
     def request(self, request: protocol.Request) -> protocol.Response:
         """Send one request; read, verify and record the response. A failed one is recorded too, and raised."""
+        return self._download(request) if request.label == "layer" else self._request(request)
+
+    def _request(self, request: protocol.Request) -> protocol.Response:
         sent, began = time.monotonic(), time.perf_counter()
         with self.session.request(
             request.method,
@@ -81,11 +96,31 @@ class RegistryClient:
             }
             # The mirror takes no login, so a client with one talks to the registry, which does not cache.
             cacheable = not self.authenticated and request.path != "/v2/" and request.method in ("GET", "HEAD")
-            self.metrics.record_response(
-                cache_status if cacheable else None, response.size, ms, small=request.label != "layer"
-            )
+            self.metrics.record_response(cache_status if cacheable else None, response.size, ms, request.label)
             incoming.success()
             return response
+
+    def _download(self, request: protocol.Request) -> protocol.Response:
+        sent = time.monotonic()
+        outcome = self.downloads.fetch(request)
+        headers, size, error = outcome.get("headers", {}), outcome.get("size", 0), outcome.get("error")
+        cache_status = _cache_status(headers)
+        if error is None:
+            self.metrics.record_response(cache_status, size, outcome["ms"], request.label)
+        else:
+            self.metrics.record_failure(sent, request.label, error, outcome["wrong"])
+        failure = None if error is None else protocol.RequestError(f"{request.label}: {error}")
+        self.events.request.fire(
+            request_type=request.method,
+            name=f"{request.label} [{cache_status.lower() or '-'}]",
+            response_time=outcome["ms"],
+            response_length=size,
+            exception=failure,
+            context={},
+        )
+        if failure:
+            raise failure
+        return protocol.Response(headers, outcome["digest"], size, b"")
 
     def _run(self, kind: str, name: str, exchange: protocol.Exchange[ImageRef]) -> ImageRef | None:
         """Run a whole pull or push and report it to locust; None when it failed."""
@@ -101,7 +136,8 @@ class RegistryClient:
                 self.metrics.record_failure(time.monotonic(), "manifest", str(failure))
         ms = (time.perf_counter() - began) * 1000
         if image:
-            (self.metrics.pull_ms if kind == "PULL" else self.metrics.push_ms).append(ms)
+            metrics = self.metrics
+            {"PULL": metrics.pull_ms, "REFRESH": metrics.refresh_ms, "PUSH": metrics.push_ms}[kind].append(ms)
         size = image.size if image else 0
         self.events.request.fire(
             request_type=kind, name=name, response_time=ms, response_length=size, exception=error, context={}
@@ -151,6 +187,7 @@ def _close_connection(incoming: Any) -> None:
         inner.release()
 
 
+@cache
 def _ssl_context(ca_file: str) -> ssl.SSLContext:
     context: ssl.SSLContext = gevent.ssl.create_default_context(cafile=ca_file or None)
     return context

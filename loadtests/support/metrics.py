@@ -30,13 +30,19 @@ class Failure:
 
 @dataclass
 class Metrics:
-    """The measurements of one run. Hit and miss latencies are those of manifests and configs, in ms."""
+    """The measurements of one run. Hit and miss latencies are those of manifests and configs, in ms.
+
+    `late_ms` is how late this process itself was, at random moments.
+    """
 
     started: float = field(default_factory=time.monotonic)
     hit_ms: array[float] = field(default_factory=lambda: array("d"))
+    tag_hit_ms: array[float] = field(default_factory=lambda: array("d"))
     miss_ms: array[float] = field(default_factory=lambda: array("d"))
     pull_ms: array[float] = field(default_factory=lambda: array("d"))
+    refresh_ms: array[float] = field(default_factory=lambda: array("d"))
     push_ms: array[float] = field(default_factory=lambda: array("d"))
+    late_ms: array[float] = field(default_factory=lambda: array("d"))
     requests: int = 0
     cacheable: int = 0
     hits: int = 0
@@ -46,7 +52,7 @@ class Metrics:
     cache_statuses: Counter[str] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
 
-    def record_response(self, cache_status: str | None, size: int, ms: float, small: bool) -> None:
+    def record_response(self, cache_status: str | None, size: int, ms: float, label: str) -> None:
         """Record a good response. `cache_status` is empty without a cache header, None for what is never cached."""
         self.requests += 1
         self.bytes_received += size
@@ -57,8 +63,10 @@ class Metrics:
         self.without_cache_status += not cache_status
         hit = cache_status in HITS
         self.hits += hit
-        if small:
+        if label != "layer":
             (self.hit_ms if hit else self.miss_ms).append(ms)
+        if hit and label == "manifest by tag":
+            self.tag_hit_ms.append(ms)
 
     def record_failure(self, sent: float, kind: str, reason: str, wrong: bool = False) -> None:
         """Record a request that failed just now."""

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from loadtests.support.thresholds import Threshold
+from loadtests.support.thresholds import MAX_CLIENT_SHARE, Threshold
 from registry_stack.deployment import DEFAULT_NAME
 from registry_stack.errors import RegistryStackError
 
@@ -19,6 +19,8 @@ def add_options(parser: argparse.ArgumentParser, title: str, thresholds: Sequenc
     add("--scale", type=float, default=1.0, metavar="F", help="multiply the sizes of generated images")
     add("--cold", action="store_true", help="do not pull every image once before the run")
     add("--summary", default="", metavar="FILE", help="write figures and verdicts as JSON")
+    help_text = f"no verdict on a latency of which more was this client's own lateness [{MAX_CLIENT_SHARE:g}]"
+    add("--max-client-share", type=float, default=MAX_CLIENT_SHARE, metavar="F", help=help_text)
     for one in thresholds:
         limit = "at most" if one.at_most else "at least"
         help_text = f"{one.what}, {limit} [{one.default:g}]"

@@ -20,14 +20,16 @@ from locust import FastHttpUser, events
 from locust.env import Environment
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, LocalRunner, Runner
 
-from loadtests.support.client import RegistryClient
+from loadtests.support.client import TIMEOUT_S, RegistryClient
+from loadtests.support.downloads import Downloads
 from loadtests.support.fault_injection import local_host
 from loadtests.support.images import POPULAR, Recipe, choose_zipf
+from loadtests.support.lateness import LatenessMonitor
 from loadtests.support.metrics import Metrics
 from loadtests.support.mirror import Mirror, find_mirror, has_fake_upstream, supported_parameters, temporary_mirror
 from loadtests.support.options import add_options, parse_images
 from loadtests.support.summary import print_summary, summarize
-from loadtests.support.thresholds import Outcome, Threshold, Verdict, judge
+from loadtests.support.thresholds import Outcome, Threshold, Verdict, judge, verdict_of_all
 from registry_stack.console import fail, progress, warn
 from registry_stack.deployment import DEFAULT_NAME, State
 from registry_stack.errors import RegistryStackError
@@ -36,6 +38,8 @@ from registry_stack.progress import ProgressCallback
 REPORTS = Path("test-logs/load")
 # deployed: the deployed mirror, or a temporary one if that one's upstream is unreachable; temporary: always that.
 Where = Literal["deployed", "temporary"]
+# None: no threshold was violated, but the client was too late to judge a latency. argparse exits with 2.
+EXIT_CODES: dict[bool | None, int] = {True: 0, False: 1, None: 3}
 # A background task repairs what it has broken in less.
 _REPAIR_DEADLINE_S = 90
 
@@ -67,24 +71,31 @@ class Scenario:
         self.facts, self.notes = dict[str, float](), list[str]()
         self._background: list[gevent.Greenlet] = []
         self.mirror: Mirror
+        self.downloads: Downloads
+        self._lateness: LatenessMonitor | None = None
         self.options: argparse.Namespace
         self.environment: Environment
         self._cleanup, self._cleaning = ExitStack(), Lock()
         events.init_command_line_parser.add_listener(self._add_options)
         events.init.add_listener(self._prepare)
         events.test_start.add_listener(self._start)
+        events.spawning_complete.add_listener(self._watch_lateness)
+        events.test_stopping.add_listener(self._end_lateness)
         events.test_stop.add_listener(self._stop)
         events.quitting.add_listener(self._set_exit_code)
         events.quit.add_listener(self._clean_up)
 
     def client(self, user: FastHttpUser, push: bool = False) -> RegistryClient:
         """A client of the mirror or, with `push`, one that is logged in to the registry."""
-        mirror, known = self.mirror, self.mirror.deployment
+        known = self.mirror.deployment
         if not push:
-            return RegistryClient(user, self.metrics, mirror.url, mirror.ca_file, None)
+            return self._mirror_client(user, self.metrics)
         assert known is not None
         login = (known.registry_username, known.password)
-        return RegistryClient(user, self.metrics, known.registry_url, known.ca_file, login)
+        return RegistryClient(user, self.metrics, self.downloads, known.registry_url, known.ca_file, login)
+
+    def _mirror_client(self, user: FastHttpUser, metrics: Metrics) -> RegistryClient:
+        return RegistryClient(user, metrics, self.downloads, self.mirror.url, self.mirror.ca_file, None)
 
     @property
     def running(self) -> bool:
@@ -137,6 +148,8 @@ class Scenario:
                 report(self.measures)
                 self.mirror = self._find_mirror(report)
                 self._check_access()
+                self.downloads = Downloads(self.mirror.url, self.mirror.ca_file, TIMEOUT_S)
+                self._cleanup.callback(self.downloads.close)
                 report(f"{self.mirror.url} serves {', '.join(self.mirror.images)}")
                 if self.warm and not self.options.cold:
                     self._warm(report)
@@ -188,7 +201,7 @@ class Scenario:
         """Pull every image once, outside the statistics."""
         user = type("Warmer", (FastHttpUser,), {"abstract": True, "host": self.mirror.url})(self.environment)
         metrics = Metrics()
-        client = RegistryClient(user, metrics, self.mirror.url, self.mirror.ca_file, None)
+        client = self._mirror_client(user, metrics)
         for image in self.mirror.images:
             report(f"pulling {image} once")
             repo, _colon, tag = image.rpartition(":")
@@ -207,6 +220,16 @@ class Scenario:
         if self.mirror.upstream:
             self.mirror.upstream.reset_counters()
 
+    def _watch_lateness(self, **_event: Any) -> None:
+        """Not before all users exist: creating them keeps this process busy for a second or two."""
+        if self._lateness is None:
+            self._lateness = LatenessMonitor(self.metrics.late_ms.append)
+
+    def _end_lateness(self, **_event: Any) -> None:
+        if self._lateness:
+            self._lateness.stop()
+            self._lateness = None
+
     def _stop(self, **_event: Any) -> None:
         """Judge the run while the upstream's counters can still be read."""
         others = [task for task in self._background if task is not gevent.getcurrent()]
@@ -222,8 +245,7 @@ class Scenario:
         """Exit with 0 only if every threshold passed; an interrupted run is judged as far as it went."""
         if self.running:
             self._runner.stop()
-        passed = bool(self.verdicts) and all(verdict.passed for verdict in self.verdicts)
-        environment.process_exit_code = 0 if passed else 1
+        environment.process_exit_code = EXIT_CODES[verdict_of_all(self.verdicts)]
 
     def _clean_up(self, **_event: Any) -> None:
         """Remove what the scenario deployed. Locust may quit twice; the second waits for the first."""

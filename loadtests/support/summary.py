@@ -5,14 +5,27 @@ from dataclasses import asdict
 from typing import Any
 
 from loadtests.support.metrics import percentile
-from loadtests.support.thresholds import Outcome, Verdict, hit_ratio, verdict_table
+from loadtests.support.thresholds import Outcome, Verdict, hit_ratio, verdict_of_all, verdict_table
 from registry_stack.console import out
+
+_CONCLUSIONS = {
+    True: "passed",
+    False: "FAILED: a threshold was violated",
+    None: "NO VERDICT: this client was itself late, so that latency is not the mirror's: put less load on this machine",
+}
 
 
 def summarize(scenario: str, measures: str, outcome: Outcome, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """Everything that is known of a run, ready for JSON."""
     metrics, upstream = outcome.metrics, outcome.upstream
-    latencies = {"hit": metrics.hit_ms, "other": metrics.miss_ms, "pull": metrics.pull_ms, "push": metrics.push_ms}
+    latencies = {
+        "hit": metrics.hit_ms,
+        "tag hit": metrics.tag_hit_ms,
+        "other": metrics.miss_ms,
+        "refresh": metrics.refresh_ms,
+        "pull": metrics.pull_ms,
+        "push": metrics.push_ms,
+    }
     return {
         "scenario": scenario,
         "measures": measures,
@@ -28,11 +41,12 @@ def summarize(scenario: str, measures: str, outcome: Outcome, verdicts: Sequence
         "cache": dict(metrics.cache_statuses),
         "upstream": upstream.counters() if upstream and upstream.machine.running else None,
         "ms": {kind: _percentiles(values) for kind, values in latencies.items() if values},
+        "late_ms": _percentiles(metrics.late_ms),
         "reasons": sorted({f"{failure.kind}: {failure.reason}" for failure in metrics.failures})[:20],
         "facts": outcome.facts,
         "notes": outcome.notes,
         "thresholds": [asdict(verdict) for verdict in verdicts],
-        "passed": all(verdict.passed for verdict in verdicts),
+        "passed": verdict_of_all(verdicts),
     }
 
 
@@ -43,14 +57,16 @@ def print_summary(summary: dict[str, Any], verdicts: Sequence[Verdict]) -> None:
         f"{summary['scenario']}: {summary['pulls']} pulls, {summary['pushes']} pushes, {summary['requests']} requests "
         f"in {summary['seconds']:.1f} s, {summary['mb_received_per_s']:.1f} MB/s received, hit ratio {ratio}"
     ]
-    for kind, values in summary["ms"].items():
-        lines.append(f"  {kind} ms: {', '.join(f'{name} {value:.1f}' for name, value in values.items())}")
+    latencies = {f"{kind} ms": values for kind, values in summary["ms"].items()}
+    latencies["this client itself was late by ms"] = summary["late_ms"]
+    for kind, values in latencies.items():
+        lines.append(f"  {kind}: {', '.join(f'{name} {value:.2f}' for name, value in values.items())}")
     lines += [f"  {name}: {value:.4g}" for name, value in summary["facts"].items()]
     lines += [f"  {note}" for note in summary["notes"]]
     lines += [f"  failed: {reason}" for reason in summary["reasons"]]
     out.print("\n".join(lines), markup=False)
     out.print(verdict_table(verdicts))
-    out.print("passed" if summary["passed"] else "FAILED: a threshold was violated")
+    out.print(_CONCLUSIONS[summary["passed"]])
 
 
 def _percentiles(values: Sequence[float]) -> dict[str, float]:

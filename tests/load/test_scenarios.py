@@ -3,20 +3,23 @@
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from loadtests.support.fake_upstream import FakeUpstream
 from loadtests.support.images import Recipe
 from loadtests.support.mirror import Mirror
-from tests.load.conftest import PATIENT, PATIENT_P99, ROOT, Runner
+from tests.load.conftest import PATIENT, PATIENT_P99, PATIENT_PULL, ROOT, Runner
+from tests.load.slow_proxy import SlowProxy
 
 
 def test_pull_passes(run: Runner, mirror: Mirror) -> None:
-    ran = run("pull", *PATIENT, *PATIENT_P99)
+    ran = run("pull", *PATIENT_PULL, *PATIENT_P99)
     assert ran.code == 0, ran.output
     assert ran.summary["passed"]
     assert ran.summary["pulls"] > len(mirror.images)
+    assert {"p50", "p95", "p99"} == set(ran.summary["ms"]["tag hit"]) == set(ran.summary["late_ms"])
     assert ran.summary["failed"] == ran.summary["wrong"] == 0
     assert ran.summary["hit_ratio"] >= 0.9
     assert {"p50", "p95", "p99"} == set(ran.summary["ms"]["pull"])
@@ -24,10 +27,42 @@ def test_pull_passes(run: Runner, mirror: Mirror) -> None:
 
 
 def test_pull_fails_at_an_impossible_threshold(run: Runner) -> None:
-    ran = run("pull", *PATIENT, "--max-hit-p99-ms", "0.001", seconds=4)
+    ran = run("pull", *PATIENT_PULL, "--max-hit-p99-ms", "0.001", seconds=4)
     assert ran.code == 1
     assert ran.violated() == {"max-hit-p99-ms"}
     assert "FAILED" in ran.output
+
+
+def test_pull_says_so_when_the_load_is_too_much_for_the_client(run: Runner) -> None:
+    """A latency of which most is the client's wait for its own processor is not judged, whatever the limit."""
+    limits = ("--max-hit-p50-ms", "0.001", "--max-hit-p95-ms", "0.001", "--min-on-time", "0", "--min-pulls", "0")
+    ran = run("pull", "--rate", "1000", *limits, *PATIENT_P99, users=30, seconds=6)
+    assert ran.code == 3, ran.output
+    assert "NO VERDICT: this client was itself late" in ran.output
+    assert ran.summary["passed"] is None
+    assert ran.violated() == set()
+
+
+def test_slow_mirror_is_reported_as_slow_as_it_is(run: Runner, mirror: Mirror) -> None:
+    """The same run twice, the second through a proxy that adds a delay, of many times what the first measured."""
+    assert mirror.deployment is not None
+    with SlowProxy(urlsplit(mirror.url).port or 443).serving() as proxy:
+        there = ("--host", f"https://localhost:{proxy.port}", "--ca", mirror.ca_file)
+        arguments = (*there, *PATIENT_PULL, *PATIENT_P99, "--full", "0.05", "--min-pulls", "0")
+        quick = run("pull", *arguments, users=20)
+        added_ms = max(50.0, 10 * quick.summary["ms"]["tag hit"]["p50"])
+        proxy.delay_s = added_ms / 1000
+        slow = run("pull", *arguments, users=20)
+    assert quick.code == slow.code == 0, slow.output
+    measured_ms = slow.summary["ms"]["tag hit"]["p50"] - quick.summary["ms"]["tag hit"]["p50"]
+    assert 0.9 * added_ms < measured_ms < 1.5 * added_ms
+
+
+def test_throughput_passes(run: Runner) -> None:
+    ran = run("throughput")
+    assert ran.code == 0, ran.output
+    assert ran.summary["pulls"] > 0
+    assert not any("latency" in one["what"] for one in ran.summary["thresholds"])
 
 
 def test_pull_detects_wrong_bytes(run: Runner, upstream: FakeUpstream) -> None:
@@ -40,14 +75,14 @@ def test_pull_detects_wrong_bytes(run: Runner, upstream: FakeUpstream) -> None:
         "--images",
         image.name,
         "--cold",
-        *PATIENT,
+        *PATIENT_PULL,
         *PATIENT_P99,
         "--min-hit-ratio",
         "0",
     )
     ran = run("pull", *arguments, seconds=4)
     assert ran.code == 1
-    assert {"wrong", "max-failures", "min-pulls"} == ran.violated()
+    assert {"wrong", "max-failures", "min-pulls"} == ran.violated(), ran.output
     assert ran.summary["wrong"] > 0
     assert any("wrong bytes" in reason for reason in ran.summary["reasons"])
 
@@ -55,7 +90,7 @@ def test_pull_detects_wrong_bytes(run: Runner, upstream: FakeUpstream) -> None:
 def test_pull_through_a_mirror_of_a_corrupt_upstream_fails(run: Runner, upstream: FakeUpstream) -> None:
     (image,) = upstream.add([Recipe("library/corrupt-upstream", "1", (0.5, 0.2))])
     upstream.corrupt(image)
-    ran = run("pull", "--images", image.name, "--cold", *PATIENT, *PATIENT_P99, "--min-hit-ratio", "0", seconds=4)
+    ran = run("pull", "--images", image.name, "--cold", *PATIENT_PULL, *PATIENT_P99, "--min-hit-ratio", "0", seconds=4)
     assert ran.code == 1
     assert ran.summary["pulls"] == 0
     assert "max-failures" in ran.violated()

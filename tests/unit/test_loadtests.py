@@ -18,7 +18,7 @@ from loadtests.support.fault_injection import Outage
 from loadtests.support.images import Recipe, RegistryFiles, choose_zipf
 from loadtests.support.metrics import Failure, Metrics, percentile
 from loadtests.support.options import parse_images
-from loadtests.support.thresholds import HIT_LATENCY, HIT_RATIO, Outcome, judge
+from loadtests.support.thresholds import HIT_LATENCY, HIT_RATIO, Outcome, judge, verdict_of_all
 from registry_stack.errors import RegistryStackError
 
 
@@ -87,7 +87,7 @@ def test_percentile(percent: int, value: int) -> None:
 def outcome(*cache_statuses: str | None) -> Outcome:
     metrics = Metrics()
     for cache_status in cache_statuses:
-        metrics.record_response(cache_status, 10, 5.0, small=True)
+        metrics.record_response(cache_status, 10, 5.0, "manifest by tag")
     return Outcome(metrics, None, {}, [])
 
 
@@ -101,9 +101,30 @@ def test_hit_ratio_is_unknown_without_cache_headers() -> None:
 
 def test_hit_latency_ignores_misses() -> None:
     run = outcome("HIT")
-    run.metrics.record_response("MISS", 10, 5000.0, small=True)
+    run.metrics.record_response("MISS", 10, 5000.0, "config")
     (p50, *_others) = judge(HIT_LATENCY, Namespace(max_hit_p50_ms=10), run)
     assert (p50.measured, p50.passed) == (5.0, True)
+
+
+@pytest.mark.parametrize(
+    ("late_ms", "limit", "passed", "whole"),
+    [(1.2, 10, True, True), (1.2, 1, False, False), (1.3, 10, None, None), (1.3, 1, None, None)],
+)
+def test_latency_that_is_mostly_the_clients_gets_no_verdict(
+    late_ms: float, limit: float, passed: bool | None, whole: bool | None
+) -> None:
+    run = outcome("HIT")
+    run.metrics.late_ms.append(late_ms)
+    verdicts = judge(HIT_LATENCY[:1], Namespace(max_hit_p50_ms=limit), run)
+    assert (verdicts[0].measured, verdicts[0].passed) == (5.0, passed)
+    assert verdict_of_all(verdicts) is whole
+
+
+def test_violated_threshold_counts_more_than_a_missing_verdict() -> None:
+    run = outcome("HIT")
+    run.metrics.late_ms.append(100)
+    run.metrics.record_failure(0, "layer", "wrong bytes", wrong=True)
+    assert verdict_of_all(judge(HIT_LATENCY, Namespace(), run)) is False
 
 
 def test_wrong_bytes_fail_a_run_without_thresholds() -> None:

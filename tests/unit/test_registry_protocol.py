@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from loadtests.benchmark.pull_worker import iter_blocks
 from loadtests.support.registry.content import HashingBody, Layer, describe, encode_index, sha256
+from loadtests.support.registry.https import iter_blocks
 from loadtests.support.registry.media_types import OCI_MANIFEST
 from loadtests.support.registry.protocol import (
     Exchange,

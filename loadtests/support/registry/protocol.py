@@ -97,6 +97,13 @@ def pull(repo: str, tag: str) -> Exchange[ImageRef]:
     return (yield from fetch_image(repo, tag))
 
 
+def refresh(repo: str, tag: str) -> Exchange[ImageRef]:
+    """Pull as a Docker host does that has all blobs of the image already."""
+    yield [Request("/v2/", "GET", "/v2/")]
+    yield [_get_manifest(repo, tag, method="HEAD", label="manifest by tag, HEAD")]
+    return (yield from fetch_manifest(repo, tag))
+
+
 def fetch_image(repo: str, reference: str) -> Exchange[ImageRef]:
     """Fetch a manifest, then all blobs of the image."""
     image = yield from fetch_manifest(repo, reference)

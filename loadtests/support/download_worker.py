@@ -1,0 +1,54 @@
+"""Downloads and hashes layers for a load test, in a process of its own.
+
+A line of JSON on standard input is a request, one on standard output its outcome; they belong together by their `id`.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from loadtests.support.registry import protocol
+from loadtests.support.registry.https import HttpsClient
+
+_THREADS = 32
+# Hashing has time; the process that measures latency, and a mirror on the same machine, have not.
+_NICENESS = 5
+
+
+def download(client: HttpsClient, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Download one layer and keep nothing of it."""
+    request = protocol.Request("layer", "GET", wanted["path"], digest=wanted["digest"], keep=False)
+    began = time.perf_counter()
+    outcome: dict[str, Any]
+    try:
+        response = client.request(request)
+        outcome = {"digest": response.digest, "size": response.size, "headers": dict(response.headers)}
+    except protocol.RequestError as error:
+        outcome = {"error": str(error), "wrong": isinstance(error, protocol.WrongBytesError)}
+    return {"id": wanted["id"], "ms": (time.perf_counter() - began) * 1000, **outcome}
+
+
+def main(url: str, ca_file: str, timeout_s: str) -> None:
+    """Serve requests until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(_NICENESS)
+    client = HttpsClient(url, ca_file, float(timeout_s))
+
+    def serve(wanted: dict[str, Any]) -> None:
+        # A line is one write, so that threads do not mix theirs.
+        sys.stdout.write(json.dumps(download(client, wanted)) + "\n")
+        sys.stdout.flush()
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for line in sys.stdin:
+            pool.submit(serve, json.loads(line))
+        # Nobody wants the rest any more.
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
