@@ -3,12 +3,16 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
+from hashlib import sha256
 
 import pytest
 from requests import Response
 from testinfra.host import Host
 
+from registry_stack.docker.machine import Machine
+from registry_stack.machines.client import login
 from tests.host.journal import journal
 from tests.host.targets import Target
 from tests.host.waiting import wait_for_file
@@ -59,13 +63,12 @@ def test_pushes_are_refused_while_it_collects(host: Host, registry: OciClient) -
     refused: list[Response] = []
 
     def probe() -> str | None:
-        answer = registry.request("POST", "/v2/gc/refused/blobs/uploads/")
+        answer = registry.request("PUT", "/v2/gc/refused/manifests/1")
         if answer.status_code == 503:
             refused.append(answer)
             assert registry.pull("gc/meanwhile", "1").digest == image.digest
             return None
-        # Each try is a push, for which the collection would wait.
-        return f"POST answers {answer.status_code}"
+        return f"PUT answers {answer.status_code}"
 
     with ThreadPoolExecutor(1) as background:
         collecting = background.submit(host.check_output, "systemctl start registry-gc")
@@ -93,22 +96,52 @@ class SlowBody:
         yield bytes(CHUNK)
 
 
-def test_never_during_a_push(host: Host, registry: OciClient) -> None:
-    body, since, location = SlowBody(), journal(host), registry.start_upload("gc/slow")
+@contextmanager
+def slow_upload(registry: OciClient) -> Iterator[None]:
+    """An upload that is in progress until the context ends, and complete afterwards."""
+    body, location = SlowBody(), registry.start_upload("gc/slow")
     with ThreadPoolExecutor(1) as background:
         upload = background.submit(partial(registry.request, "PATCH", location, data=body))
         try:
             assert body.half_sent.wait(10)
-            assert host.run("systemctl start registry-gc").failed
-            assert not host.file(READ_ONLY_FILE).exists
+            yield
         finally:
             body.go_on.set()
-        assert upload.result(30).status_code == 202
-    assert since.lines("registry-gc", starting="error: ") == [
-        "error: pushes have not paused for 1 s: nothing was collected, the timer tries again"
-    ]
-    host.check_output("systemctl start registry-gc")
-    assert "garbage collected" in since.lines("registry-gc")
+        sent = upload.result(30)
+    assert sent.status_code == 202
+    digest = f"sha256:{sha256(bytes(2 * CHUNK)).hexdigest()}"
+    registry.expect(201, "PUT", registry.location(sent), params={"digest": digest})
+
+
+@pytest.fixture
+def client(target: Target) -> Machine:
+    """A Docker host that is logged in, with an image to push."""
+    machine = target.client("gc")
+    login(machine, target.deployment, target.fqdn)
+    machine.exec(["sh", "-c", "tar c /etc/os-release | docker import - pushed && docker save pushed > /pushed.tar"])
+    return machine
+
+
+def test_clients_push_while_an_upload_delays_the_collection(
+    target: Target, host: Host, registry: OciClient, client: Machine
+) -> None:
+    """Out of patience, it lets the upload end; Docker and skopeo wait, and push once it has ended."""
+    since, there = journal(host), f"{target.fqdn}:5000/gc"
+    client.exec(["docker", "tag", "pushed", f"{there}/docker"])
+    pushes = {
+        "docker": ["docker", "push", f"{there}/docker"],
+        "skopeo": ["skopeo", "copy", "docker-archive:/pushed.tar", f"docker://{there}/skopeo"],
+    }
+    with ThreadPoolExecutor(2) as background:
+        with slow_upload(registry):
+            host.check_output("systemctl start --no-block registry-gc")
+            wait_for_file(host, "/run/registry/gc/pushing/gc/slow/_", 30)
+            pushing = [background.submit(client.exec, command, timeout=300) for command in pushes.values()]
+        assert since.until("registry-gc", "garbage collected")
+        for push in pushing:
+            push.result()
+    for name in pushes:
+        registry.pull(f"gc/{name}", "latest")
 
 
 def test_killed_collection_ends_read_only_mode(host: Host, registry: OciClient) -> None:
@@ -119,3 +152,9 @@ def test_killed_collection_ends_read_only_mode(host: Host, registry: OciClient) 
         assert collecting.result(deadline(host, 60)).failed
     assert host.run("docker inspect docker-registry-gc").failed, "nothing sweeps any more"
     registry.push("gc/after-kill", "1", [1000])
+
+
+def test_record_of_writes_does_not_fill_the_memory(host: Host) -> None:
+    record = "/run/registry/writes/last"
+    host.check_output(f"truncate --size 5M {record} && /opt/registry/collect-slow-metrics")
+    assert host.file(record).size == 0

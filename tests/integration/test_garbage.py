@@ -3,6 +3,8 @@
 import secrets
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 
 from registry_stack.docker.exec import ExecResult
@@ -11,9 +13,22 @@ from tests.integration.host import REDIS, REGISTRY, Host
 from tests.integration.swift import Swift
 from tests.integration.test_swift import CONTAINER, object_of
 from tests.support.deadlines import wait_until
-from tests.support.oci import Layer
+from tests.support.oci import AnswerError, Layer
 
 FLAG = "/run/registry/gc/read-only"
+PUSHING = "/run/registry/gc/pushing"
+GARBAGE = "/var/lib/registry/push/docker/registry/v2/blobs/sha256/00"
+GARBAGE_BLOBS = 20_000
+FILL_WITH_GARBAGE = f"""
+mkdir -p {GARBAGE} && cd {GARBAGE}
+seq -f %064.0f {GARBAGE_BLOBS} | xargs mkdir
+seq -f %064.0f/data {GARBAGE_BLOBS} | xargs touch
+chown -R 65532:65532 .
+"""
+PAUSE_THE_SWEEP = f"""
+until (($(ls {GARBAGE} | wc -l) < {GARBAGE_BLOBS})); do :; done
+docker pause docker-registry-gc
+"""
 
 
 def collect(host: Host, **environment: str) -> ExecResult:
@@ -106,7 +121,6 @@ def test_pushes_are_refused_meanwhile(filesystem_host: Host) -> None:
     filesystem_host.exec("touch", FLAG)
     try:
         for method, path in (
-            ("POST", "blobs/uploads/"),
             ("PUT", "manifests/1"),
             ("PATCH", "blobs/uploads/x"),
             ("DELETE", f"manifests/{image.digest}"),
@@ -118,26 +132,6 @@ def test_pushes_are_refused_meanwhile(filesystem_host: Host) -> None:
     finally:
         filesystem_host.exec("rm", FLAG)
     registry.push("garbage/meanwhile", "2", [1000])
-
-
-def test_never_during_a_push(filesystem_host: Host) -> None:
-    """An upload that takes its time is not swept away: the collection gives up instead, and pushes go on."""
-    host, body = filesystem_host, SlowBody([b"first half", b", second half"])
-    uploading = threading.Thread(target=upload, args=(host.registry, body))
-    uploading.start()
-    try:
-        wait_until(lambda: None if body.started.is_set() else "not yet", 10, "the upload to begin")
-        wait_until(lambda: None if "blob_upload_chunk" in in_flight(host) else "none", 10, "the upload to be counted")
-        result = collect(host, GC_PATIENCE="2")
-    finally:
-        body.go_on.set()
-        uploading.join(20)
-    assert result.code == 1
-    assert result.err == "error: pushes have not paused for 0 s: nothing was collected, the timer tries again\n"
-    assert host.exec("test", "-e", FLAG).code == 1
-    blob = digest(b"first half, second half")
-    assert host.registry.status("HEAD", f"/v2/garbage/slow/blobs/{blob}") == 200
-    assert collect(host).code == 0
 
 
 class SlowBody:
@@ -173,6 +167,128 @@ def in_flight(host: Host) -> str:
     )
 
 
+@contextmanager
+def slow_upload(host: Host) -> Iterator[SlowBody]:
+    """An upload that has begun and not ended."""
+    body = SlowBody([b"first half", b", second half"])
+    with ThreadPoolExecutor(1) as background:
+        uploading = background.submit(upload, host.registry, body)
+        try:
+            wait_until(lambda: None if body.started.is_set() else "not yet", 10, "the upload to begin")
+            wait_until(
+                lambda: None if "blob_upload_chunk" in in_flight(host) else "none", 10, "the upload to be counted"
+            )
+            yield body
+        finally:
+            body.go_on.set()
+        uploading.result(20)
+
+
+def test_start_of_an_upload_waits_for_the_end_of_a_collection(filesystem_host: Host) -> None:
+    """Most clients do not try again. Whoever has no login does not wait."""
+    registry, path = filesystem_host.registry, "/v2/garbage/waiting/blobs/uploads/"
+    stranger = PushClient(registry.base_url, verify=str(registry.session.verify))
+    filesystem_host.exec("touch", FLAG)
+    with ThreadPoolExecutor(1) as background:
+        try:
+            starting = background.submit(registry.request, "POST", path, timeout=60)
+            assert stranger.status("POST", path) == 401
+            whole = registry.expect(503, "POST", path, params={"digest": digest(b"")}, data=bytes(200_000))
+            assert whole.headers["Retry-After"] == "15"
+            assert not starting.done()
+        finally:
+            filesystem_host.exec("rm", FLAG)
+        assert starting.result(60).status_code == 202
+
+
+def probe_exists(host: Host, path: str) -> str | None:
+    return None if host.exec("test", "-e", path).code == 0 else f"{path} does not exist"
+
+
+def test_uploads_end_before_collection_and_new_ones_wait(filesystem_host: Host) -> None:
+    """Once its patience has ended, a collection lets pushes in progress end: all of their requests, no others."""
+    host = filesystem_host
+    garbage = host.registry.push("garbage/old", "1", [40_000])
+    host.registry.delete("garbage/old", garbage.digest)
+    with ThreadPoolExecutor(2) as background:
+        with slow_upload(host):
+            collecting = background.submit(collect, host, GC_PATIENCE="1")
+            wait_until(lambda: probe_exists(host, f"{PUSHING}/garbage/slow/_"), 20, "the end of its patience")
+            other = background.submit(host.registry.request, "POST", "/v2/garbage/other/blobs/uploads/", timeout=60)
+            # The next layer of the push in progress.
+            host.registry.expect(202, "POST", "/v2/garbage/slow/blobs/uploads/")
+            assert not other.done()
+            assert not collecting.done()
+        result = collecting.result(60)
+        assert other.result(60).status_code == 202
+    assert (result.code, result.out.splitlines()[-1]) == (0, "garbage collected"), result.err
+    assert host.registry.status("HEAD", f"/v2/garbage/old/blobs/{garbage.layers[0].digest}") == 404
+    assert host.exec("ls", "/run/registry/gc").out == ""
+    host.registry.push("garbage/other", "1", [1000])
+
+
+def test_upload_that_never_ends_does_not_prevent_collection(filesystem_host: Host) -> None:
+    """It is no blob yet, so it goes on afterwards."""
+    with slow_upload(filesystem_host):
+        result = collect(filesystem_host, GC_PATIENCE="0", GC_DRAIN="1")
+        assert result.code == 0, result.err
+    blob = digest(b"first half, second half")
+    assert filesystem_host.registry.status("HEAD", f"/v2/garbage/slow/blobs/{blob}") == 200
+
+
+def test_collects_although_pushes_never_pause(filesystem_host: Host) -> None:
+    """Each push retries what is refused, and all of them are there in the end."""
+    host, enough = filesystem_host, threading.Event()
+    with ThreadPoolExecutor(2) as background:
+        pushing = [background.submit(push_until, enough, host.registry, f"garbage/busy-{n}") for n in range(2)]
+        try:
+            result = collect(host, GC_QUIET="30", GC_PATIENCE="3", GC_DRAIN="1")
+        finally:
+            enough.set()
+        tags = [future.result(60) for future in pushing]
+    assert result.code == 0, result.err
+    for number, count in enumerate(tags):
+        assert count > 1
+        for tag in range(count):
+            host.registry.pull(f"garbage/busy-{number}", str(tag))
+
+
+def push_until(enough: threading.Event, registry: PushClient, repo: str) -> int:
+    """Push one image after another; returns how many. A push that fails begins again, as a user's would."""
+    tag = 0
+    while not enough.is_set():
+        try:
+            registry.push(repo, str(tag), [5000])
+            tag += 1
+        except AnswerError:
+            # Refused, or its blobs were collected because no manifest referred to them yet.
+            continue
+    return tag
+
+
+def garbage_blobs(host: Host) -> int:
+    return int(host.exec("sh", "-c", f"find {GARBAGE} -name data | wc -l").out)
+
+
+def test_collection_that_takes_too_long_is_ended_in_its_sweep(filesystem_host: Host) -> None:
+    """What it has not deleted yet is garbage for the next one; what is in use is whole."""
+    host = filesystem_host
+    kept = host.registry.push("garbage/kept", "1", [30_000])
+    assert host.exec("sh", "-c", FILL_WITH_GARBAGE).code == 0
+    with ThreadPoolExecutor(1) as background:
+        stopping = background.submit(host.exec, "bash", "-c", PAUSE_THE_SWEEP)
+        result = collect(host, GC_WINDOW="15")
+        assert stopping.result(60).code == 0
+    assert result.code == 1
+    assert result.err.splitlines()[-1].startswith("error: ended after 15 s: garbage is left")
+    assert 0 < garbage_blobs(host) < GARBAGE_BLOBS
+    assert host.exec("docker", "inspect", "docker-registry-gc").code != 0
+    assert host.registry.pull("garbage/kept", "1").digest == kept.digest
+    host.registry.push("garbage/after-the-limit", "1", [1000])
+    assert collect(host).code == 0
+    assert garbage_blobs(host) == 0
+
+
 def test_one_at_a_time(filesystem_host: Host) -> None:
     script = "exec 9> /run/registry/gc.lock; flock 9; GC_QUIET=0 /opt/registry/registry-gc || exit"
     result = filesystem_host.exec("bash", "-c", script)
@@ -181,6 +297,6 @@ def test_one_at_a_time(filesystem_host: Host) -> None:
 
 def test_waits_for_a_pause(filesystem_host: Host) -> None:
     filesystem_host.registry.push("garbage/recent", "1", [1000])
-    result = collect(filesystem_host, GC_QUIET="30", GC_PATIENCE="0")
-    assert result.code == 1
-    assert "pushes have not paused for 30 s" in result.err
+    result = filesystem_host.exec("sh", "-c", "timeout 3 /opt/registry/registry-gc; echo $?", GC_QUIET="300")
+    assert (result.out, "error" in result.err) == ("124\n", False)
+    assert filesystem_host.exec("ls", "/run/registry/gc").out == ""
