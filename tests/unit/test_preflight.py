@@ -62,7 +62,7 @@ def failures(monkeypatch: pytest.MonkeyPatch, *options: str) -> list[str]:
 
 
 def test_long_logins_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    logins = (f"upstream_password={'a' * 5000}", f"upstream_credentials=ecr=AWS:{'a' * 4700}")
+    logins = (f"upstream_password={'a' * 5000}", f"upstream_credentials=ecr=AWS:{'a' * 2500}")
     assert failures(monkeypatch, *logins) == []
 
 
