@@ -15,7 +15,6 @@ sub vcl_recv {
   if (req.url == "/") { return (synth(200)); }
   if (req.method == "PURGE") { return (purge); }
   if (req.method != "GET" && req.method != "HEAD") { return (synth(405)); }
-  set req.hash_always_miss = req.restarts > 0;
   return (hash);
 }
 
@@ -45,10 +44,17 @@ sub vcl_backend_response {
 }
 
 sub vcl_deliver {
-  # The proxy asks for something that has been here completely for a while: it did not accept it.
-  if (req.http.X-For-Store && req.restarts == 0 && obj.hits > 0 && !resp.is_streaming && obj.age > 2m) { return (restart); }
+  # cold.conf sends the request through the proxy instead.
+  if (req.method == "GET" && !req.http.X-For-Store && resp.status == 200 &&
+      std.bytes(resp.http.Content-Length, 0B) > std.bytes(std.getenv("LARGEST_BLOB"), 0B)) {
+    return (synth(200));
+  }
   set resp.http.X-Shared = obj.hits > 0;
   unset resp.http.Age;
   unset resp.http.Via;
   unset resp.http.X-Varnish;
+}
+
+sub vcl_synth {
+  if (req.url != "/" && req.method == "GET") { set resp.http.X-Accel-Redirect = "@pass_through"; }
 }
