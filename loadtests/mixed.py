@@ -2,8 +2,8 @@ r"""Measures pulls and pushes while tags expire, the upstream fails and services
 
     locust -f loadtests/mixed.py --headless -u 20 -t 3m
 
-In turn, the upstream answers 429 to everything, is slow, and is killed and restarted; then redis, proxy and edge are
-killed, and systemd restarts them. Only requests to a killed service may fail, and only until it has recovered; cached
+In turn, the upstream answers 429 to everything, is slow, and is killed and restarted; then each of the host's services
+is killed, and systemd restarts it. Only requests to a killed service may fail, and only until it has recovered; cached
 images stay available whatever the upstream does. It deploys a temporary mirror; with --name NAME it uses that local
 deployment and leaves the upstream alone.
 """
@@ -18,11 +18,12 @@ from typing import Any
 import gevent
 from locust import FastHttpUser, constant, events, task
 
-from loadtests.support.fault_injection import SERVICES, Outage, kill_service, local_host
+from loadtests.support.fault_injection import Outage, kill_service, local_host
 from loadtests.support.metrics import Failure
 from loadtests.support.scenario import Scenario
 from loadtests.support.thresholds import HIT_LATENCY, PULLS, PUSHES, Outcome, Threshold
 from registry_stack.errors import RegistryStackError
+from registry_stack.targets.local.rollout import UNITS
 
 _outages: list[Outage] = []
 # What the upstream does, the delay in seconds and the HTTP status.
@@ -80,7 +81,7 @@ def _inject_faults() -> None:
     try:
         while scenario.running:
             _fail_upstream()
-            for service in SERVICES:
+            for service in UNITS:
                 _kill(service)
             scenario.facts["cycles"] += scenario.running
     except RegistryStackError as error:

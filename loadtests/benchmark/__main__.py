@@ -22,11 +22,11 @@ from loadtests.benchmark.request_benchmarks import measure_outages, measure_requ
 from loadtests.benchmark.results import Results
 from loadtests.benchmark.scale_benchmarks import STAGE, measure_scale
 from loadtests.benchmark.testbed import ROOT, start_testbed
-from loadtests.support.fault_injection import SERVICES
 from registry_stack.console import fail, out, progress, report_errors
 from registry_stack.docker.engine import engine
 from registry_stack.errors import RegistryStackError
 from registry_stack.progress import ProgressCallback
+from registry_stack.targets.local.rollout import UNITS
 
 _CLEAN_UP_S = 120
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -138,7 +138,7 @@ def _measure_mixed(profile: Profile, report: ProgressCallback) -> dict[str, Any]
             return not_measured | {"note": f"did not run: {last_line}"}
         summary = json.loads(path.read_text())
     killed = [fact for fact in summary["facts"] if fact.endswith("killed, times")]
-    if len(killed) < len(SERVICES):
+    if len(killed) < len(UNITS):
         note = f"ended before all services were killed: {', '.join(killed)}"
         return not_measured | {"note": note, "events": summary["notes"]}
     measured = {threshold["name"]: threshold["measured"] for threshold in summary["thresholds"]}

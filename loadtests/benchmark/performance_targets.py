@@ -100,5 +100,5 @@ def _outages(results: Results) -> None:
         ("responses with wrong bytes", "wrong"),
         ("failures that no killed service explains", "unexplained"),
     ):
-        name, note = f"redis, proxy and edge killed in turn: {what}", mixed.get("note", "")
+        name, note = f"services killed in turn: {what}", mixed.get("note", "")
         results.target(name, 0, results.value("mixed", column), at_most=True, unit="", note=note)

@@ -13,8 +13,6 @@ from registry_stack.polling import wait_until
 from registry_stack.targets.local.target import find_host
 
 RESTART_DEADLINE_S = 60
-# The services that are killed in turn.
-SERVICES = ("docker-redis", "docker-registry-proxy", "docker-registry-edge")
 
 
 @dataclass(frozen=True)
