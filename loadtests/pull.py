@@ -27,6 +27,7 @@ ON_TIME = Threshold(
     "share of pulls that found a free user",
     lambda _run: _arrivals.share_on_time,
     at_most=False,
+    of_client=True,
 )
 
 scenario = Scenario("pull", __doc__, [*HIT_LATENCY, HIT_RATIO, ON_TIME, PULLS, FAILURES])

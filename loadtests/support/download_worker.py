@@ -1,6 +1,7 @@
 """Downloads and hashes layers for a load test, in a process of its own.
 
 A line of JSON on standard input is a request, one on standard output its outcome; they belong together by their `id`.
+An empty line on standard output says that it is ready.
 """
 
 import json
@@ -37,6 +38,7 @@ def main(url: str, ca_file: str, timeout_s: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(_NICENESS)
     client = HttpsClient(url, ca_file, float(timeout_s))
+    print(flush=True)
 
     def serve(wanted: dict[str, Any]) -> None:
         # A line is one write, so that threads do not mix theirs.

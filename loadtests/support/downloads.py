@@ -14,16 +14,20 @@ from loadtests.support.registry import protocol
 
 
 class Downloads:
-    """A worker for each processor, started at the first download."""
+    """A worker for each processor."""
 
     def __init__(self, url: str, ca_file: str, timeout_s: float) -> None:
         self._arguments = [url, ca_file, str(timeout_s)]
         self._workers: list[_Worker] = []
 
+    def start(self) -> None:
+        """Start the workers; returns when they can download: that would take from the time of a run."""
+        self._workers = [_Worker(self._arguments) for _processor in range(os.cpu_count() or 1)]
+        for worker in self._workers:
+            worker.wait_until_ready()
+
     def fetch(self, request: protocol.Request) -> dict[str, Any]:
         """Download a layer in the least busy worker; returns what the worker says."""
-        if not self._workers:
-            self._workers = [_Worker(self._arguments) for _processor in range(os.cpu_count() or 1)]
         return min(self._workers, key=lambda worker: worker.busy).fetch(request)
 
     def close(self) -> None:
@@ -37,6 +41,12 @@ class _Worker:
         self._process = start_python(download_worker.__name__, *arguments)
         self._ids = count()
         self._waiting: dict[int, AsyncResult] = {}
+        self._reader: gevent.Greenlet | None = None
+
+    def wait_until_ready(self) -> None:
+        """Wait for its first line, and read the others as they come."""
+        assert self._process.stdout
+        self._process.stdout.readline()
         self._reader = gevent.spawn(self._read)
 
     @property
@@ -56,7 +66,8 @@ class _Worker:
 
     def close(self) -> None:
         assert self._process.stdin
-        self._reader.kill()
+        if self._reader:
+            self._reader.kill()
         self._process.stdin.close()
         self._process.wait()
 

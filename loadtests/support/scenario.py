@@ -150,6 +150,8 @@ class Scenario:
                 self._check_access()
                 self.downloads = Downloads(self.mirror.url, self.mirror.ca_file, TIMEOUT_S)
                 self._cleanup.callback(self.downloads.close)
+                if self.pulls:
+                    self.downloads.start()
                 report(f"{self.mirror.url} serves {', '.join(self.mirror.images)}")
                 if self.warm and not self.options.cold:
                     self._warm(report)

@@ -11,7 +11,7 @@ from registry_stack.console import out
 _CONCLUSIONS = {
     True: "passed",
     False: "FAILED: a threshold was violated",
-    None: "NO VERDICT: this client was itself late, so that latency is not the mirror's: put less load on this machine",
+    None: "NO VERDICT: this client was itself late, or had too few users: put less load on this machine, or more users",
 }
 
 

@@ -38,7 +38,8 @@ class Outcome:
 class Threshold:
     """The option `--NAME` and its default. `at_most` tells an upper from a lower limit.
 
-    `percent` says which percentile of a latency it is: there, the client's own lateness counts.
+    `percent` says which percentile of a latency it is: there, the client's own lateness counts. `of_client` says
+    whether the client made the load that it was asked for: if not, there is no verdict on the mirror.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Threshold:
     measure: Measure
     at_most: bool = True
     percent: float | None = None
+    of_client: bool = False
 
     @property
     def dest(self) -> str:
@@ -83,8 +85,9 @@ def judge(thresholds: Sequence[Threshold], options: Any, outcome: Outcome) -> li
     verdicts, share = [], getattr(options, "max_client_share", MAX_CLIENT_SHARE)
     for one in (*thresholds, WRONG_BYTES):
         limit, measured = float(getattr(options, one.dest, 0)), one.measure(outcome)
-        unknown = one.is_mostly_client(measured, outcome.metrics, share)
-        passed = None if unknown else one.passed(measured, limit)
+        passed: bool | None = one.passed(measured, limit)
+        if one.is_mostly_client(measured, outcome.metrics, share) or (one.of_client and not passed):
+            passed = None
         verdicts.append(Verdict(one.name, one.what, one.at_most, limit, measured, passed))
     return verdicts
 

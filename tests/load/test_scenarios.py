@@ -36,7 +36,7 @@ def test_pull_fails_at_an_impossible_threshold(run: Runner) -> None:
 
 def test_pull_says_so_when_the_load_is_too_much_for_the_client(run: Runner) -> None:
     """A latency of which most is the client's wait for its own processor is not judged, whatever the limit."""
-    limits = ("--max-hit-p50-ms", "0.001", "--max-hit-p95-ms", "0.001", "--min-on-time", "0", "--min-pulls", "0")
+    limits = ("--max-hit-p50-ms", "0.001", "--max-hit-p95-ms", "0.001", "--min-pulls", "0")
     ran = run("pull", "--rate", "1000", *limits, *PATIENT_P99, users=30, seconds=6)
     assert ran.code == 3, ran.output
     assert "NO VERDICT: this client was itself late" in ran.output

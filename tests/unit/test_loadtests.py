@@ -18,7 +18,7 @@ from loadtests.support.fault_injection import Outage
 from loadtests.support.images import Recipe, RegistryFiles, choose_zipf
 from loadtests.support.metrics import Failure, Metrics, percentile
 from loadtests.support.options import parse_images
-from loadtests.support.thresholds import HIT_LATENCY, HIT_RATIO, Outcome, judge, verdict_of_all
+from loadtests.support.thresholds import HIT_LATENCY, HIT_RATIO, Outcome, Threshold, judge, verdict_of_all
 from registry_stack.errors import RegistryStackError
 
 
@@ -118,6 +118,12 @@ def test_latency_that_is_mostly_the_clients_gets_no_verdict(
     verdicts = judge(HIT_LATENCY[:1], Namespace(max_hit_p50_ms=limit), run)
     assert (verdicts[0].measured, verdicts[0].passed) == (5.0, passed)
     assert verdict_of_all(verdicts) is whole
+
+
+@pytest.mark.parametrize(("share", "passed"), [(0.5, None), (0.9, True)])
+def test_load_that_the_client_did_not_make_gives_no_verdict(share: float, passed: bool | None) -> None:
+    threshold = Threshold("min-share", 0.9, "share", lambda _run: share, at_most=False, of_client=True)
+    assert verdict_of_all(judge([threshold], Namespace(min_share=0.9), outcome("HIT"))) is passed
 
 
 def test_violated_threshold_counts_more_than_a_missing_verdict() -> None:
