@@ -106,6 +106,13 @@ class Swift:
         answer = self._request("GET", f"{self._account}/{container}/{name}", self.token, stream=True)
         return answer.iter_content(1 << 20)
 
+    def extract(self, container: str, archive: bytes) -> None:
+        """Make an object of each file in a tar."""
+        query, headers = {"extract-archive": "tar"}, {"X-Auth-Token": self.token.value, "Accept": "application/json"}
+        url, limit = f"{self._account}/{container}", 600
+        answer = requests.put(url, archive, params=query, headers=headers, timeout=limit).json()
+        assert (answer["Response Status"], answer["Errors"]) == ("201 Created", []), answer
+
     def add_user(self, name: str, password: str) -> None:
         """A user who may use the same project."""
         admin = self._authenticate("admin", self._service_password(), "admin")

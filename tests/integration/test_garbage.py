@@ -13,27 +13,38 @@ from tests.integration.host import REDIS, REGISTRY, Host
 from tests.integration.swift import Swift
 from tests.integration.test_swift import CONTAINER, object_of
 from tests.support.deadlines import wait_until
-from tests.support.oci import AnswerError, Layer
+from tests.support.oci import AnswerError, ImageRef, Layer
 
 FLAG = "/run/registry/gc/read-only"
 PUSHING = "/run/registry/gc/pushing"
 GARBAGE = "/var/lib/registry/push/docker/registry/v2/blobs/sha256/00"
-GARBAGE_BLOBS = 20_000
+GARBAGE_BLOBS = 5_000
 FILL_WITH_GARBAGE = f"""
 mkdir -p {GARBAGE} && cd {GARBAGE}
 seq -f %064.0f {GARBAGE_BLOBS} | xargs mkdir
 seq -f %064.0f/data {GARBAGE_BLOBS} | xargs touch
 chown -R 65532:65532 .
 """
-PAUSE_THE_SWEEP = f"""
-until (($(ls {GARBAGE} | wc -l) < {GARBAGE_BLOBS})); do :; done
+COUNT_GARBAGE = f"find {GARBAGE} -path '*/00000000*/data' | wc -l"
+# The limit ends the collection by SIGALRM: now, instead of after a while.
+REACH_THE_LIMIT_IN_THE_SWEEP = f"""
+until (($({COUNT_GARBAGE}) < {GARBAGE_BLOBS})); do :; done
 docker pause docker-registry-gc
+pkill --signal ALRM --full '^timeout --kill-after'
 """
 
 
 def collect(host: Host, **environment: str) -> ExecResult:
     """What the timer starts, without the wait for a pause in the pushes."""
     return host.exec("/opt/registry/registry-gc", **{"GC_QUIET": "0", **environment})
+
+
+def make_garbage(host: Host) -> ImageRef:
+    """An image that has been pushed and deleted: without any, nothing is collected."""
+    repo = f"garbage/{secrets.token_hex(4)}"
+    image = host.registry.push(repo, "1", [1000])
+    host.registry.delete(repo, image.digest)
+    return image
 
 
 def test_delete_and_collect(push_host: Host) -> None:
@@ -67,6 +78,7 @@ def test_collected_blobs_leave_swift(swift_host: Host, swift: Swift) -> None:
 def test_collection_truncates_the_write_record(filesystem_host: Host) -> None:
     record = ("stat", "--format", "%s", "/run/registry/writes/last")
     filesystem_host.registry.push("garbage/recorded", "1", [1000])
+    make_garbage(filesystem_host)
     assert int(filesystem_host.exec(*record).out) > 0
     assert collect(filesystem_host).code == 0
     assert filesystem_host.exec(*record).out == "0\n"
@@ -74,6 +86,7 @@ def test_collection_truncates_the_write_record(filesystem_host: Host) -> None:
 
 def test_only_the_push_registrys_cache_is_forgotten(filesystem_host: Host) -> None:
     redis = partial(filesystem_host.exec_in, REDIS, "redis-cli", "-n")
+    make_garbage(filesystem_host)
     redis("1", "SET", "of-the-mirror", "1")
     redis("0", "SET", "of-the-registry", "1")
     assert collect(filesystem_host).code == 0
@@ -82,6 +95,7 @@ def test_only_the_push_registrys_cache_is_forgotten(filesystem_host: Host) -> No
 
 
 def test_collects_without_redis(filesystem_host: Host) -> None:
+    make_garbage(filesystem_host)
     filesystem_host.stop(REDIS)
     try:
         result = collect(filesystem_host)
@@ -115,11 +129,20 @@ def test_refused_requests_do_not_delay_collection(filesystem_host: Host) -> None
     assert filesystem_host.exec(*record).out == before
 
 
+@contextmanager
+def window(host: Host) -> Iterator[None]:
+    """Refuse writes as registry-gc does while it collects."""
+    assert host.exec("sh", "-c", f"mkdir {PUSHING} && touch {FLAG}").code == 0
+    try:
+        yield
+    finally:
+        host.exec("rm", "-r", FLAG, PUSHING)
+
+
 def test_pushes_are_refused_meanwhile(filesystem_host: Host) -> None:
     registry = filesystem_host.registry
     image = registry.push("garbage/meanwhile", "1", [1000])
-    filesystem_host.exec("touch", FLAG)
-    try:
+    with window(filesystem_host):
         for method, path in (
             ("PUT", "manifests/1"),
             ("PATCH", "blobs/uploads/x"),
@@ -129,8 +152,6 @@ def test_pushes_are_refused_meanwhile(filesystem_host: Host) -> None:
             assert answer.headers["Retry-After"] == "15"
             assert answer.json()["errors"][0]["code"] == "UNAVAILABLE"
         assert registry.pull("garbage/meanwhile", "1").digest == image.digest
-    finally:
-        filesystem_host.exec("rm", FLAG)
     registry.push("garbage/meanwhile", "2", [1000])
 
 
@@ -188,16 +209,13 @@ def test_start_of_an_upload_waits_for_the_end_of_a_collection(filesystem_host: H
     """Most clients do not try again. Whoever has no login does not wait."""
     registry, path = filesystem_host.registry, "/v2/garbage/waiting/blobs/uploads/"
     stranger = PushClient(registry.base_url, verify=str(registry.session.verify))
-    filesystem_host.exec("touch", FLAG)
     with ThreadPoolExecutor(1) as background:
-        try:
+        with window(filesystem_host):
             starting = background.submit(registry.request, "POST", path, timeout=60)
             assert stranger.status("POST", path) == 401
             whole = registry.expect(503, "POST", path, params={"digest": digest(b"")}, data=bytes(200_000))
             assert whole.headers["Retry-After"] == "15"
             assert not starting.done()
-        finally:
-            filesystem_host.exec("rm", FLAG)
         assert starting.result(60).status_code == 202
 
 
@@ -208,8 +226,7 @@ def probe_exists(host: Host, path: str) -> str | None:
 def test_uploads_end_before_collection_and_new_ones_wait(filesystem_host: Host) -> None:
     """Once its patience has ended, a collection lets pushes in progress end: all of their requests, no others."""
     host = filesystem_host
-    garbage = host.registry.push("garbage/old", "1", [40_000])
-    host.registry.delete("garbage/old", garbage.digest)
+    garbage = make_garbage(host)
     with ThreadPoolExecutor(2) as background:
         with slow_upload(host):
             collecting = background.submit(collect, host, GC_PATIENCE="1")
@@ -222,13 +239,14 @@ def test_uploads_end_before_collection_and_new_ones_wait(filesystem_host: Host) 
         result = collecting.result(60)
         assert other.result(60).status_code == 202
     assert (result.code, result.out.splitlines()[-1]) == (0, "garbage collected"), result.err
-    assert host.registry.status("HEAD", f"/v2/garbage/old/blobs/{garbage.layers[0].digest}") == 404
+    assert host.registry.status("HEAD", f"/v2/{garbage.repo}/blobs/{garbage.layers[0].digest}") == 404
     assert host.exec("ls", "/run/registry/gc").out == ""
     host.registry.push("garbage/other", "1", [1000])
 
 
 def test_upload_that_never_ends_does_not_prevent_collection(filesystem_host: Host) -> None:
     """It is no blob yet, so it goes on afterwards."""
+    make_garbage(filesystem_host)
     with slow_upload(filesystem_host):
         result = collect(filesystem_host, GC_PATIENCE="0", GC_DRAIN="1")
         assert result.code == 0, result.err
@@ -239,6 +257,7 @@ def test_upload_that_never_ends_does_not_prevent_collection(filesystem_host: Hos
 def test_collects_although_pushes_never_pause(filesystem_host: Host) -> None:
     """Each push retries what is refused, and all of them are there in the end."""
     host, enough = filesystem_host, threading.Event()
+    make_garbage(host)
     with ThreadPoolExecutor(2) as background:
         pushing = [background.submit(push_until, enough, host.registry, f"garbage/busy-{n}") for n in range(2)]
         try:
@@ -267,7 +286,7 @@ def push_until(enough: threading.Event, registry: PushClient, repo: str) -> int:
 
 
 def garbage_blobs(host: Host) -> int:
-    return int(host.exec("sh", "-c", f"find {GARBAGE} -name data | wc -l").out)
+    return int(host.exec("sh", "-c", COUNT_GARBAGE).out)
 
 
 def test_collection_that_takes_too_long_is_ended_in_its_sweep(filesystem_host: Host) -> None:
@@ -276,17 +295,33 @@ def test_collection_that_takes_too_long_is_ended_in_its_sweep(filesystem_host: H
     kept = host.registry.push("garbage/kept", "1", [30_000])
     assert host.exec("sh", "-c", FILL_WITH_GARBAGE).code == 0
     with ThreadPoolExecutor(1) as background:
-        stopping = background.submit(host.exec, "bash", "-c", PAUSE_THE_SWEEP)
-        result = collect(host, GC_WINDOW="15")
+        stopping = background.submit(host.exec, "bash", "-c", REACH_THE_LIMIT_IN_THE_SWEEP)
+        result = collect(host, GC_WINDOW="100")
         assert stopping.result(60).code == 0
     assert result.code == 1
-    assert result.err.splitlines()[-1].startswith("error: ended after 15 s: garbage is left")
+    assert result.err.splitlines()[-1].startswith("error: ended after 100 s: garbage is left")
     assert 0 < garbage_blobs(host) < GARBAGE_BLOBS
     assert host.exec("docker", "inspect", "docker-registry-gc").code != 0
     assert host.registry.pull("garbage/kept", "1").digest == kept.digest
     host.registry.push("garbage/after-the-limit", "1", [1000])
     assert collect(host).code == 0
     assert garbage_blobs(host) == 0
+
+
+def test_no_push_is_refused_where_there_is_no_garbage(filesystem_host: Host) -> None:
+    """It looks first: to wait for a pause, it would have the patience of a day here."""
+    assert collect(filesystem_host).code == 0
+    filesystem_host.registry.push("garbage/none", "1", [1000])
+    result = collect(filesystem_host, GC_QUIET="300")
+    assert result.code == 0, result.err
+    assert result.out.startswith("0 blobs and 0 manifests eligible for deletion, found in ")
+
+
+def test_no_push_is_refused_where_the_window_would_be_too_short(filesystem_host: Host) -> None:
+    result = collect(filesystem_host, GC_WINDOW="0.01", GC_QUIET="300")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith("error: a collection takes longer than 0.01 s: nothing was collected, no push refused")
+    assert filesystem_host.exec("docker", "inspect", "docker-registry-gc").code != 0
 
 
 def test_one_at_a_time(filesystem_host: Host) -> None:
@@ -296,7 +331,7 @@ def test_one_at_a_time(filesystem_host: Host) -> None:
 
 
 def test_waits_for_a_pause(filesystem_host: Host) -> None:
-    filesystem_host.registry.push("garbage/recent", "1", [1000])
-    result = filesystem_host.exec("sh", "-c", "timeout 3 /opt/registry/registry-gc; echo $?", GC_QUIET="300")
-    assert (result.out, "error" in result.err) == ("124\n", False)
+    make_garbage(filesystem_host)
+    result = filesystem_host.exec("sh", "-c", "timeout 5 /opt/registry/registry-gc; echo $?", GC_QUIET="300")
+    assert (result.out.splitlines()[-1], "error" in result.err) == ("124", False)
     assert filesystem_host.exec("ls", "/run/registry/gc").out == ""

@@ -2,22 +2,13 @@
 // skopeo, podman and buildah not at all.
 import fs from 'fs';
 
-const GC = '/run/registry/gc';
+const PUSHING = '/run/registry/gc/pushing';
 const PATIENCE_MS = 50000;
 
-function exists(path) {
-    try {
-        fs.statSync(path);
-        return true;
-    } catch (e) {
-        return false;
-    }
-}
-
 async function wait(r) {
-    const mayEnd = `${GC}/pushing/${r.variables.begins_upload}/_`;
+    const mayEnd = `${PUSHING}/${r.variables.begins_upload}/_`;
     const until = Date.now() + PATIENCE_MS;
-    while (exists(`${GC}/read-only`) || (exists(`${GC}/pushing`) && !exists(mayEnd))) {
+    while (fs.existsSync(PUSHING) && !fs.existsSync(mayEnd)) {
         if (Date.now() > until) return r.internalRedirect('@registry_unavailable');
         await new Promise((resume) => setTimeout(resume, 500));
     }
