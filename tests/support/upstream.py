@@ -31,7 +31,7 @@ from tests.support.tokens import AUTH_NAME, TokenServer
 
 Auth = Literal["none", "basic", "token"]
 
-IMAGE, NGINX = "registry:2.8.3", "nginx:1.28.0-alpine"
+IMAGE, NGINX = "registry:2.8.3", "nginx:1.30.7-alpine"
 _REFUSAL = "server {{ listen 5000; location / {{ return {status}; }} }}\n"
 NAME = "upstream.test"
 # The login of the variants that have one.
