@@ -36,6 +36,8 @@ LOGIN = 128
 _VERBATIM = ("/etc/docker-registry/clients/", "/etc/docker-registry/status/")
 _COMMENT = re.compile(r"\s*(#(?!!).*)?")
 _JAVASCRIPT_COMMENT = re.compile(r"\s*(//.*)?")
+# Indentation is for readers only, in these languages.
+_INDENTED_FOR_PEOPLE = (".js", ".conf", ".vcl", ".awk", ".css")
 _HEREDOC = re.compile(r"(?<!<)<<-? ?(['\"]?)([A-Z_]+)\1")
 _HEADER = """#cloud-config
 # Built from cloud-config/files by `python -m registry_stack.userdata`, which has an option --plain. Heat replaces the
@@ -229,7 +231,7 @@ def _needed(path: str, lines: list[str]) -> Iterator[str]:
         elif found := _HEREDOC.search(line):
             end = found[2]
         before = line
-        yield line
+        yield line.lstrip(" ") if path.endswith(_INDENTED_FOR_PEOPLE) else line
     if end:
         raise RegistryStackError(f"{path}: the here-document has no line {end}")
 

@@ -220,20 +220,3 @@ def test_without_the_service_each_fetches_for_itself(host: Host, upstream: Perso
         blob.wait_until_stored()
     finally:
         host.start(FETCH)
-
-
-def test_purged_digest_is_fetched_again(host: Host, upstream: Personalities) -> None:
-    upstream.set(half="go")
-    host.exec("touch", FULL)
-    try:
-        blob = ColdBlob(host, upstream, "purged")
-        assert blob.right()
-        assert blob.right()
-        assert blob.fetches == 1
-        purge = ("curl", "-sf", "-X", "PURGE", "-H", "X-Registry: default")
-        at = ("--unix-socket", "/run/registry/fetch/fetch.sock", f"http://x/blobs/{blob.digest}")
-        assert host.exec(*purge, *at).code == 0
-        assert blob.right()
-        assert blob.fetches == 2
-    finally:
-        host.exec("rm", FULL)

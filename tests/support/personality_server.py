@@ -16,6 +16,7 @@ import sys
 import tarfile
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
@@ -34,6 +35,14 @@ LAYER = "application/vnd.oci.image.layer.v1.tar"
 SIGNATURE = "application/vnd.dev.cosign.artifact.sig.v1+json"
 LOGIN = "Basic " + base64.b64encode(b"user:secret").decode()
 TAGS = [f"v{number}" for number in range(8)]
+# What an upstream may answer with instead of the right bytes.
+LIES: dict[str, Callable[[bytes], bytes]] = {
+    # Of a manifest, within the digest of its layer.
+    "other": lambda body: body[:-61] + (b"1" if body[-61:-60] == b"0" else b"0") + body[-60:],
+    "longer": lambda body: body + b"\n",
+    "cut": lambda body: body[: len(body) // 2],
+    "broken": lambda body: body[: len(body) // 2],
+}
 _PATH = re.compile(r"/v2/(?P<repo>.+)/(?P<kind>manifests|blobs|tags|referrers)/(?P<ref>[^/]+)")
 
 tokens: dict[str, float] = {}
@@ -121,8 +130,9 @@ class Handler(Quirks, BaseHTTPRequestHandler):
 
     def send(self, status: int, body: bytes = b"", **headers: str) -> None:
         """The same, unlogged."""
+        whole, body = len(body), self.lie(body) if status == 200 else body
         self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(whole if "_broken/" in self.path else len(body)))
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
         challenges = self.challenges() if self.asked is None else self.asked
@@ -131,6 +141,14 @@ class Handler(Quirks, BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.send_body(body)
+
+    def lie(self, body: bytes) -> bytes:
+        """Other bytes, in a repository called lies_KIND_FORM/…, as long as `lies` says `on`."""
+        asked = re.match(r"/v2/lies_([a-z]+)_([a-z]+)/.+/([a-z]+)/", self.path)
+        if asked is None or asked[1] != asked[3] or state.get("lies") != "on":
+            return body
+        self.close_connection = asked[2] == "broken"
+        return LIES[asked[2]](body)
 
     def send_body(self, body: bytes) -> None:
         """At once, or in halves."""
