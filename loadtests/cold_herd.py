@@ -1,11 +1,14 @@
 r"""Measures a thundering herd: all users pull one cold image at once over a limited link to the upstream.
 
     locust -f loadtests/cold_herd.py --headless -u 100 -r 100 --link-mbits 20 --image-mb 200
-    locust -f loadtests/cold_herd.py --headless -u 100 -r 100 --link-mbits 50 --image-mb 1000 --one-layer
+    locust -f loadtests/cold_herd.py --headless -u 100 -r 100 --link-mbits 50 --image-mb 1000 --one-layer \
+        --parameter fetch_storage_gb=3
 
 First one client pulls alone, then all of them together, for --rounds images; then the run ends. It deploys a temporary
 mirror, whose upstream counts bytes. With --host or --images, those images must be cold there, and nothing that only the
 upstream knows is measured.
+
+A layer is fetched once if it is not larger than half of fetch_storage_gb, which is 1 for a local deployment.
 
 Of each layer, a client measures when the first byte comes, and how long none comes. The memory of the host is what its
 processes and containers use, without the page cache.

@@ -6,9 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from loadtests.support.fake_upstream import FakeUpstream
-from loadtests.support.images import Recipe
-from loadtests.support.mirror import Mirror
+from loadtests.support.images import Image, Recipe
+from loadtests.support.mirror import Mirror, temporary_mirror
 from registry_stack.docker.machine import Machine
 from registry_stack.machines.client import ClientNetwork, configure, docker_client
 from registry_stack.targets.local.options import DEPLOYMENT_LABEL
@@ -41,9 +40,19 @@ PULL = (
 
 
 @pytest.fixture
-def hosts(mirror: Mirror, upstream: FakeUpstream) -> Iterator[list[Machine]]:
+def large_mirror(state: None) -> Iterator[tuple[Mirror, Image]]:
+    """A mirror that fetches a layer of this size once, and the image that has it."""
+    recipe = Recipe("library/cri", "1", (LAYER_MB,))
+    with temporary_mirror([recipe], ["fetch_storage_gb=3"], prefix="loadtest-cri") as (mirror, (image,)):
+        yield mirror, image
+
+
+@pytest.fixture
+def hosts(large_mirror: tuple[Mirror, Image]) -> Iterator[list[Machine]]:
+    mirror, _image = large_mirror
     assert mirror.deployment is not None
-    name, client = mirror.deployment.name, upstream.machine.client
+    assert mirror.upstream is not None
+    name, client = mirror.deployment.name, mirror.upstream.machine.client
     machines: list[Machine] = []
     try:
         for number in range(HOSTS):
@@ -58,7 +67,6 @@ def hosts(mirror: Mirror, upstream: FakeUpstream) -> Iterator[list[Machine]]:
             wait_until(lambda one=machine: probe(one), 30, "containerd")  # type: ignore[misc]
         yield machines
     finally:
-        upstream.limit(None)
         for machine in machines:
             machine.remove()
 
@@ -79,13 +87,17 @@ def pull(machine: Machine, reference: str) -> str:
 
 
 @pytest.mark.long
-def test_hosts_that_give_up_without_progress_all_complete(hosts: list[Machine], upstream: FakeUpstream) -> None:
-    (image,) = upstream.add([Recipe("library/cri", "1", (LAYER_MB,))])
-    upstream.limit(LINK_MBITS)
+def test_hosts_that_give_up_without_progress_all_complete(
+    hosts: list[Machine], large_mirror: tuple[Mirror, Image]
+) -> None:
+    mirror, image = large_mirror
+    assert mirror.upstream is not None
+    mirror.upstream.limit(LINK_MBITS)
+    mirror.upstream.reset_counters()
     with ThreadPoolExecutor(HOSTS) as pool:
         said = list(pool.map(lambda machine: pull(machine, f"docker.io/{image.name}"), hosts))
     assert [one.split()[:2] for one in said] == [["grpc-status:", "0"]] * HOSTS, said
     for machine in hosts:
         # containerd has verified what it has under its digest.
         assert image.layers[0].digest in machine.exec(["sh", "-c", f"{CTR} content list --quiet"]).out
-    assert upstream.counters()["bytes"] < 1.02 * image.size
+    assert mirror.upstream.counters()["bytes"] < 1.02 * image.size
