@@ -257,7 +257,7 @@ def test_service_is_killed_meanwhile(host: Host, upstream: Personalities, servic
 
 @contextmanager
 def short_timeouts(host: Host) -> Iterator[None]:
-    """The longest timeouts, of a quarter of an hour, are five seconds."""
+    """Those of a quarter of an hour are five seconds."""
     unit = "/etc/systemd/system/docker-registry-fetch.service"
     files = f"/etc/docker-registry/fetch.vcl /etc/docker-registry/edge/*.conf {unit}"
     script = f"tar -cf /root/before.tar {files}; sed -i 's/\\b15m\\b/5s/g; s/_timeout=900/_timeout=5/g' {files}"
