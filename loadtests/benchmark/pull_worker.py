@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from loadtests.support.registry import protocol
-from loadtests.support.registry.https import HttpsClient
+from loadtests.support.registry.https import HttpsClient, Pace
 
 
 class Client(HttpsClient):
@@ -29,10 +29,10 @@ class Client(HttpsClient):
         with ThreadPoolExecutor(protocol.MAX_CONCURRENT_DOWNLOADS) as pool:
             return list(pool.map(self.request, requests))
 
-    def request(self, request: protocol.Request) -> protocol.Response:
+    def request(self, request: protocol.Request, pace: Pace | None = None) -> protocol.Response:
         """Send one request and verify the response; a RequestError names the request."""
         try:
-            return super().request(request)
+            return super().request(request, pace)
         except protocol.RequestError as error:
             raise type(error)(f"{request.method} {request.path}: {error}") from error
 

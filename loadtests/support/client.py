@@ -132,6 +132,8 @@ class RegistryClient:
         cache_status = _cache_status(headers)
         if error is None:
             self.metrics.record_response(cache_status, size, outcome["ms"], request.label)
+            self.metrics.layer_first_s.append(outcome["first_s"])
+            self.metrics.layer_gap_s.append(outcome["longest_gap_s"])
         else:
             self.metrics.record_failure(sent, request.label, error, outcome["wrong"])
         failure = None if error is None else protocol.RequestError(f"{request.label}: {error}")

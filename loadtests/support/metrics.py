@@ -32,7 +32,8 @@ class Failure:
 class Metrics:
     """The measurements of one run. Hit and miss latencies are those of manifests and configs, in ms.
 
-    `late_ms` is how late this process itself was, at random moments.
+    `late_ms` is how late this process itself was, at random moments. `layer_first_s` and `layer_gap_s` are the time
+    until the first byte of each layer, and the longest time without a byte.
     """
 
     started: float = field(default_factory=time.monotonic)
@@ -43,6 +44,8 @@ class Metrics:
     refresh_ms: array[float] = field(default_factory=lambda: array("d"))
     push_ms: array[float] = field(default_factory=lambda: array("d"))
     late_ms: array[float] = field(default_factory=lambda: array("d"))
+    layer_first_s: array[float] = field(default_factory=lambda: array("d"))
+    layer_gap_s: array[float] = field(default_factory=lambda: array("d"))
     requests: int = 0
     cacheable: int = 0
     hits: int = 0

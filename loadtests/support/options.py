@@ -16,6 +16,8 @@ def add_options(parser: argparse.ArgumentParser, title: str, thresholds: Sequenc
     add("--images", default="", metavar="REPO:TAG,…", help="images to pull, the most popular first")
     add("--zipf", type=float, default=1.0, metavar="S", help="exponent of the images' popularity, 0 for equal shares")
     add("--own-mirror", action="store_true", help="deploy a temporary mirror with a fake upstream for this run")
+    help_text = "template parameter of the temporary mirror, again for each"
+    add("--parameter", action="append", default=[], metavar="NAME=VALUE", help=help_text)
     add("--scale", type=float, default=1.0, metavar="F", help="multiply the sizes of generated images")
     add("--cold", action="store_true", help="do not pull every image once before the run")
     add("--summary", default="", metavar="FILE", help="write figures and verdicts as JSON")

@@ -193,7 +193,7 @@ class Scenario:
 
     def _temporary_mirror(self, report: ProgressCallback) -> Mirror:
         prefix = f"load-{self.name.replace('_', '-')}"
-        parameters = supported_parameters(self.parameters)
+        parameters = [*supported_parameters(self.parameters), *self.options.parameter]
         mirror, _images = self._cleanup.enter_context(
             temporary_mirror(self._recipes(self.options), parameters, report, prefix)
         )

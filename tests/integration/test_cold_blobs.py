@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 import requests
@@ -15,6 +15,7 @@ from tests.support.personalities import Personalities, url_of
 
 SIZE = 4_000_000
 STORAGE = "/run/registry/env/fetch"
+STORE = "/var/lib/registry/proxy"
 FULL = "/run/registry/cache/full"
 FOLLOWERS = 3
 DEADLINE_S = 30
@@ -65,7 +66,7 @@ class ColdBlob:
     def stored(self) -> bool:
         """Whether the proxy has it."""
         algorithm, _, name = self.digest.partition(":")
-        path = f"/var/lib/registry/proxy/docker/registry/v2/blobs/{algorithm}/{name[:2]}/{name}/data"
+        path = f"{STORE}/docker/registry/v2/blobs/{algorithm}/{name[:2]}/{name}/data"
         return self._host.exec("test", "-e", path).code == 0
 
     def wait_until_stored(self) -> None:
@@ -140,18 +141,42 @@ def test_upstream_breaks_off(host: Host, upstream: Personalities) -> None:
     blob.wait_until_stored()
 
 
-def test_range_and_size_while_it_is_under_way(host: Host, upstream: Personalities) -> None:
-    blob = ColdBlob(host, upstream, "range")
+@pytest.mark.parametrize("end", ["{first}-", "{first}-{last}", "-1000"])
+def test_range_and_size_while_it_is_under_way(host: Host, upstream: Personalities, end: str) -> None:
+    """A suffix is what lazy pulling asks for first: the table of contents is at the end of a layer."""
+    blob = ColdBlob(host, upstream, f"range-{len(end)}")
+    wanted = end.format(first=blob.size - 1000, last=blob.size - 1)
     first = blob.ask()
     begin = begun(first)
     assert blob.ask("HEAD").headers["Content-Length"] == str(blob.size)
     early = blob.ask(status=206, Range="bytes=1000-1999").content
     with ThreadPoolExecutor(1) as pool:
-        late = pool.submit(lambda: blob.ask(status=206, Range=f"bytes={blob.size - 1000}-").content)
+        late = pool.submit(lambda: blob.ask(status=206, Range=f"bytes={wanted}").content)
         upstream.set(half="go")
         content = begin + b"".join(first.iter_content(1 << 16))
         assert (early, late.result()) == (content[1000:2000], content[-1000:])
     assert blob.fetches == 1
+
+
+def test_ranges_of_one_connection_do_not_wait_for_the_whole(host: Host, upstream: Personalities) -> None:
+    blob, client = ColdBlob(host, upstream, "connection"), host.mirror
+    for first in (0, 1000, 500_000):
+        answer = client.expect(
+            206, "GET", blob.path, headers={"Range": f"bytes={first}-{first + 99}"}, timeout=scaled(10)
+        )
+        assert len(answer.content) == 100
+    upstream.set(half="go")
+    blob.wait_until_stored()
+    assert blob.fetches == 1
+
+
+def test_several_ranges_at_once(host: Host, upstream: Personalities) -> None:
+    """The whole is a right answer (RFC 9110, 14.2)."""
+    blob = ColdBlob(host, upstream, "ranges")
+    begun(blob.ask())
+    several = blob.ask(Range="bytes=0-99,1000-1099")
+    upstream.set(half="go")
+    assert digest(several.content) == blob.digest
 
 
 def test_range_fetches_the_whole(host: Host, upstream: Personalities) -> None:
@@ -177,6 +202,23 @@ def test_blob_that_is_too_large_passes(host: Host, upstream: Personalities) -> N
         host.restart(FETCH)
 
 
+@pytest.mark.long
+def test_blob_that_is_larger_than_what_is_free_passes(host: Host, upstream: Personalities) -> None:
+    """The proxy cannot store it, which no client notices; one of version 3 breaks off its own answer then."""
+    host.stop(PROXY, EDGE)
+    assert host.exec("mount", "-t", "tmpfs", "-o", "size=1m,mode=700,uid=65532,gid=65532", "tmpfs", STORE).code == 0
+    try:
+        host.start(EDGE, PROXY)
+        blob = ColdBlob(host, upstream, "no-room")
+        assert begun_together(2, blob, upstream) == {blob.digest}
+        assert blob.right()
+        assert blob.fetches == 1
+    finally:
+        host.stop(PROXY, EDGE)
+        assert host.exec("umount", STORE).code == 0
+        host.start(EDGE, PROXY)
+
+
 def test_full_disk_shares_the_fetch_without_storing_it(host: Host, upstream: Personalities) -> None:
     host.exec("touch", FULL)
     try:
@@ -197,8 +239,10 @@ def test_service_is_killed_meanwhile(host: Host, upstream: Personalities, servic
             begun(answer)
         host.exec("docker", "kill", container_of(service))
         upstream.set(half="go")
-        for answer in answers:
-            broken(answer)
+        # Nobody gets it through the proxy.
+        expected = [service != PROXY] * len(answers)
+        assert [broken(answer) for answer in answers] == expected
+        assert service == PROXY or not blob.stored
 
     def probe() -> str | None:
         """A pull stores a blob that the proxy could not store before."""
@@ -209,6 +253,35 @@ def test_service_is_killed_meanwhile(host: Host, upstream: Personalities, servic
         return "no answer"
 
     wait_until(probe, DEADLINE_S, "the blob")
+
+
+@contextmanager
+def short_timeouts(host: Host) -> Iterator[None]:
+    """Those of a quarter of an hour are five seconds."""
+    unit = "/etc/systemd/system/docker-registry-fetch.service"
+    files = f"/etc/docker-registry/fetch.vcl /etc/docker-registry/edge/*.conf {unit}"
+    script = f"tar -cf /root/before.tar {files}; sed -i 's/\\b15m\\b/5s/g; s/_timeout=900/_timeout=5/g' {files}"
+    try:
+        assert host.exec("sh", "-euc", f"{script} && systemctl daemon-reload").code == 0
+        host.restart(EDGE, FETCH)
+        yield
+    finally:
+        host.exec("sh", "-euc", "tar -xf /root/before.tar -C / && systemctl daemon-reload")
+        host.restart(EDGE, FETCH)
+
+
+@pytest.mark.long
+def test_fetch_may_take_longer_than_every_timeout(host: Host, upstream: Personalities) -> None:
+    with short_timeouts(host):
+        blob = ColdBlob(host, upstream, "drips")
+        answers = [blob.ask() for _client in range(2)]
+        begins = [begun(answer) for answer in answers]
+        upstream.set(half="drip")
+        with ThreadPoolExecutor(len(answers)) as pool:
+            assert set(pool.map(rest, begins, answers)) == {blob.digest}
+        assert blob.right()
+        blob.wait_until_stored()
+        assert blob.fetches == 1
 
 
 def test_without_the_service_each_fetches_for_itself(host: Host, upstream: Personalities) -> None:

@@ -48,7 +48,7 @@ _PATH = re.compile(r"/v2/(?P<repo>.+)/(?P<kind>manifests|blobs|tags|referrers)/(
 tokens: dict[str, float] = {}
 log: list[list[str]] = []
 # Changed by GET /_set?NAME=VALUE: "refusal", a status for whoever logs in; "half", what follows half of a blob
-# whose repository has `half-` in its name: `wait`, `cut`, or `go` for the other half.
+# whose repository has `half-` in its name: `wait`, `cut`, `go` for the other half, or `drip` for 12 s of it.
 state: dict[str, str] = {}
 
 
@@ -161,7 +161,11 @@ class Handler(Quirks, BaseHTTPRequestHandler):
         if state.get("half") == "cut":
             self.close_connection = True
             return
-        self.wfile.write(body[len(body) // 2 :])
+        rest, drip = body[len(body) // 2 :], state.get("half") == "drip"
+        step = len(rest) // 24 if drip else len(rest)
+        for start in range(0, len(rest), step):
+            time.sleep(0.5 if drip else 0)
+            self.wfile.write(rest[start : start + step])
 
     def error(self, status: int, code: str, **headers: str) -> None:
         """An error as the specification has it."""

@@ -2,11 +2,35 @@
 
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from urllib.parse import urlsplit
 
 from loadtests.support.registry import protocol
+
+
+class Pace:
+    """When the bytes of a response come: seconds until the first, and the longest wait for any more."""
+
+    def __init__(self) -> None:
+        self.first_s = self.longest_gap_s = 0.0
+        self._before = time.monotonic()
+
+    def watch(self, incoming: HTTPResponse) -> Iterator[memoryview]:
+        """The body in blocks. A block may take a while to fill up on a slow link, so the first byte is waited for."""
+        if incoming.length:
+            incoming.peek(1)
+        self.first_s = self._waited_s()
+        for block in iter_blocks(incoming):
+            self._waited_s()
+            yield block
+
+    def _waited_s(self) -> float:
+        now = time.monotonic()
+        waited_s, self._before = now - self._before, now
+        self.longest_gap_s = max(self.longest_gap_s, waited_s)
+        return waited_s
 
 
 class HttpsClient:
@@ -19,13 +43,14 @@ class HttpsClient:
         self._context = ssl.create_default_context(cafile=ca_file or None) if address.scheme == "https" else None
         self._connections: dict[int, HTTPConnection] = {}
 
-    def request(self, request: protocol.Request) -> protocol.Response:
+    def request(self, request: protocol.Request, pace: Pace | None = None) -> protocol.Response:
         """Send one request and verify the response; a RequestError says what was wrong."""
+        pace = pace or Pace()
         connection = self._connection()
         try:
             with self._send(connection, request) as incoming:
                 return protocol.read_response(
-                    request, incoming.status, dict(incoming.getheaders()), iter_blocks(incoming)
+                    request, incoming.status, dict(incoming.getheaders()), pace.watch(incoming)
                 )
         except (OSError, HTTPException) as error:
             connection.close()
