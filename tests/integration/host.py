@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 from registry_stack.docker.exec import ExecResult
@@ -60,7 +61,7 @@ class Host:
             systemd=True,
             docker=True,
         )
-        self._ca_file = this_run.folder / f"{name}.crt"
+        self._ca_file, self._ca_lock = this_run.folder / f"{name}.crt", Lock()
         self.machine = Machine.boot(this_run.client, spec)
         wait_until(self._images_loaded, DEADLINE_S, f"the images in {name}", log=self.machine.logs)
 
@@ -142,8 +143,9 @@ class Host:
     @property
     def ca_file(self) -> str:
         """The CA of the host, in a file here."""
-        if not self._ca_file.exists():
-            self._ca_file.write_text(self.read(f"{CERTIFICATES}/ca.crt"))
+        with self._ca_lock:
+            if not self._ca_file.exists():
+                self._ca_file.write_text(self.read(f"{CERTIFICATES}/ca.crt"))
         return str(self._ca_file)
 
     @property

@@ -210,7 +210,10 @@ def test_range_of_a_cold_blob(host: Host, upstream: Upstream) -> None:
 def test_client_that_leaves_does_not_end_the_fetch(host: Host, upstream: Upstream) -> None:
     image = upstream.push("library/left", "1", [30_000_000])
     layer = image.layers[0]
-    host.mirror.expect(200, "GET", f"/v2/{image.repo}/blobs/{layer.digest}", stream=True).close()
+    path = f"/v2/{image.repo}/blobs/{layer.digest}"
+    host.mirror.expect(200, "GET", path, stream=True).close()
+    # The proxy stores it once a client has all of it.
+    assert digest(host.mirror.expect(200, "GET", path).content) == layer.digest
     stored = f"/var/lib/registry/proxy/docker/registry/v2/blobs/sha256/{layer.digest[7:9]}/{layer.digest[7:]}/data"
     wait_until(lambda: None if host.exec("test", "-e", stored).code == 0 else "not yet", 20, "the blob in the store")
     assert upstream.blob_fetches(layer.digest) == 1
