@@ -4,6 +4,7 @@ import secrets
 
 import pytest
 
+from tests.support.deadlines import wait_until
 from tests.support.oci import OciClient
 from tests.support.upstream import Upstream
 
@@ -43,7 +44,8 @@ def test_catalog_lists_what_was_pulled(mirror: OciClient, upstream: Upstream) ->
     upstream.push(repo, "1", [1000])
     assert repo not in mirror.catalog()
     mirror.pull(repo, "1")
-    assert repo in mirror.catalog()
+    # The proxy stores the layers once the client has them.
+    wait_until(lambda: None if repo in mirror.catalog() else "not listed", 30, "the repository in the catalog")
 
 
 @pytest.mark.parametrize("namespace", ["docker.io", "its own name"])

@@ -48,8 +48,6 @@ def traffic(target: Target, upstream: Upstream) -> None:
         wait_until(refused, deadline(target.host, 60), "the upstream to refuse the mirror")
     finally:
         upstream.unlimit()
-    # As collect-slow-metrics writes it: no upstream here sends wrong bytes.
-    target.host.check_output("""echo 'wrong upstream="default",object="blob"' >> /run/registry/metrics/wrong""")
     upstream.push("library/monitored", "1", [1000])
     services = "docker-registry docker-registry-proxy"
     target.host.check_output(f"systemctl stop {services}")

@@ -2,7 +2,7 @@
 BEGIN { buckets = split("0.005 0.025 0.1 0.25 1 2.5 10 30", bound, " ") }
 so_far { value = $NF; sub(/ [^ ]+$/, ""); total[$0] = value; next }
 /^ratelimit/ { split($1, part, "|"); remaining[part[2]] = $2; limit[part[2]] = $3; next }
-/^wrong/ { add("registry_edge_wrong_content_total", $2, 1); next }
+/^wrong/ { add("registry_edge_wrong_content_total", $2, NF < 3); next }
 # A hit that took this long waited for a fetch that another client had started.
 $3 >= 0.05 { sub(/[|]hit[|]/, "|coalesced|", $1) }
 NF == 3 { requests[$1]++; bytes[$1] += $2; if ($3 > 0) took($1, $3) }
