@@ -60,7 +60,7 @@ def main(
         results = earlier
     else:
         results = _run(QUICK if quick else FULL, registry_3)
-        # Measured by a run of its own, with --scale.
+        # A separate run, with --scale, measures it.
         results.rows |= {STAGE: earlier.rows[STAGE]} if earlier and STAGE in earlier.rows else {}
     profile = QUICK if results.profile == QUICK.name else FULL
     check_targets(results, profile)

@@ -1,4 +1,4 @@
-"""Downloads and hashes layers for a load test, in a process of its own.
+"""Downloads and hashes layers for a load test, in a separate process.
 
 A line of JSON on standard input is a request, one on standard output its outcome; they belong together by their `id`.
 An empty line on standard output says that it is ready.
