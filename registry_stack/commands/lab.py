@@ -14,12 +14,16 @@ app = typer.Typer(no_args_is_help=True, help="Run a whole OpenStack in one throw
 @app.command()
 def up(
     volumes: Annotated[bool, typer.Option("--volumes", help="Add Cinder, which needs half a GiB more memory.")] = False,
+    load_balancers: Annotated[
+        bool,
+        typer.Option("--load-balancers", help="Add Octavia, whose load balancers carry no traffic; half a GiB, too."),
+    ] = False,
 ) -> None:
     """Start the lab; the first time this builds it, which takes about ten minutes."""
     from registry_stack.lab import credentials, lab
 
     with progress("lab") as report:
-        folder = lab.up(report, volumes=volumes)
+        folder = lab.up(report, volumes=volumes, load_balancers=load_balancers)
     lines = (
         f"Keystone     {settings.KEYSTONE}",
         f"credentials  {folder / credentials.CLOUDS}, {folder / credentials.OPENRC}",

@@ -19,7 +19,7 @@ from registry_stack.lab.readiness import DEADLINE_S, Check, Lab, wait_until_read
 from registry_stack.product import command_line
 from registry_stack.progress import ProgressCallback, no_progress
 
-_VOLUMES_S = 180
+_ADDED_S = 180
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,13 @@ def up(
     report: ProgressCallback = no_progress,
     cpu_shares: int | None = None,
     volumes: bool = False,
+    load_balancers: bool = False,
     patience: float = 1,
 ) -> Path:
     """Start the lab if it is not running, wait until it is ready, and return the folder with its credentials.
 
-    `volumes` adds Cinder, also to a lab that runs without it. A stopped lab cannot be resumed: it is removed and a
-    fresh one is booted. `patience` multiplies every deadline, for a slow machine.
+    `volumes` adds Cinder and `load_balancers` Octavia, also to a lab that runs without them. A stopped lab cannot be
+    resumed: it is removed and a fresh one is booted. `patience` multiplies every deadline, for a slow machine.
     """
     client = engine(report)
     found = Machine.find(client, settings.NAME)
@@ -63,12 +64,14 @@ def up(
         report("the lab has stopped: removing it")
         found.remove()
         found = None
-    machine = found or _boot(client, report, cpu_shares, volumes, patience)
+    machine = found or _boot(client, report, cpu_shares, volumes + load_balancers, patience)
     try:
         parameters = image_registry.ensure(client, report)
         waited = wait_until_ready(machine, DEADLINE_S * patience, report)
         if volumes:
-            waited += _add_volumes(machine, report, patience)
+            waited += _add(machine, "volumes", report, patience)
+        if load_balancers:
+            waited += _add(machine, "load-balancers", report, patience)
     except RegistryStackError as error:
         error.add_note(
             f"the lab was kept: inspect it with `docker exec -it {settings.NAME} bash`, then remove it with "
@@ -80,21 +83,21 @@ def up(
 
 
 def _boot(
-    client: docker.DockerClient, report: ProgressCallback, cpu_shares: int | None, volumes: bool, patience: float
+    client: docker.DockerClient, report: ProgressCallback, cpu_shares: int | None, added: int, patience: float
 ) -> Machine:
-    """Boot a fresh lab, and build its image first if necessary."""
+    """Boot a fresh lab, to which so many parts are to be added; build its image first if necessary."""
     image = lab_image(client, report, patience)
-    requirements.check_memory(client, settings.MEMORY_MIB + (settings.VOLUMES_MIB if volumes else 0))
+    requirements.check_memory(client, settings.MEMORY_MIB + added * settings.ADDED_MIB)
     requirements.check_disk(client, settings.DISK_GIB, "to run the lab")
     container.ensure_network(client)
     _forget_deployments()
     return container.boot(client, image, report, cpu_shares)
 
 
-def _add_volumes(machine: Machine, report: ProgressCallback, patience: float) -> float:
-    """Start Ceph and Cinder; return the seconds waited until they were ready."""
-    report("starting Ceph and Cinder")
-    machine.exec(["/usr/share/lab/volumes"], timeout=_VOLUMES_S * patience)
+def _add(machine: Machine, what: str, report: ProgressCallback, patience: float) -> float:
+    """Start what not every lab needs; return the seconds waited until it was ready."""
+    report(f"adding {what}")
+    machine.exec([f"/usr/share/lab/{what}"], timeout=_ADDED_S * patience)
     return wait_until_ready(machine, DEADLINE_S * patience, report)
 
 

@@ -66,7 +66,9 @@ class Lab:
             "Nova's services are up": self._nova,
             "Neutron's agents are alive": self._neutron,
             "Designate's zone is served over DNS": self._dns,
-        } | ({"Cinder's services are up": self._cinder} if self._has_volumes() else {})
+            **({"Cinder's services are up": self._cinder} if self._runs("cinder-volume") else {}),
+            **({"Octavia answers": self._octavia} if self._runs("octavia-worker") else {}),
+        }
 
     def checks(self) -> list[Check]:
         """Run all checks now."""
@@ -98,14 +100,18 @@ class Lab:
         up = {one.binary for one in services if one.state == "up" and self._is_from_this_boot(one.updated_at)}
         return _joined(NOVA_SERVICES - up)
 
-    def _has_volumes(self) -> bool:
-        """Whether Cinder was started."""
-        return self.machine.exec(["systemctl", "is-active", "--quiet", "cinder-volume"], check=False).code == 0
+    def _runs(self, unit: str) -> bool:
+        """Whether a service was started that a lab has only when it is asked for."""
+        return self.machine.exec(["systemctl", "is-active", "--quiet", unit], check=False).code == 0
 
     def _cinder(self) -> str | None:
         services = self.admin().block_storage.services()
         up = {one.binary for one in services if one.state == "up" and self._is_from_this_boot(one.updated_at)}
         return _joined(CINDER_SERVICES - up)
+
+    def _octavia(self) -> str | None:
+        list(self.admin().load_balancer.load_balancers())
+        return None
 
     def _neutron(self) -> str | None:
         agents = self.admin().network.agents()

@@ -77,6 +77,7 @@ def test_every_service_is_the_packages_own_unit(running: RunningLab) -> None:
     units = running.machine.exec(["systemctl", "list-units", "--plain", "--no-legend", "--state=running"]).out
     names = {line.split()[0].removesuffix(".service") for line in units.splitlines()}
     assert names >= {"keystone", "glance-api", "heat-engine", "swift-proxy", *NOVA_SERVICES, *NEUTRON_AGENTS}
+    assert not names & {"cinder-api", "cinder-volume", "octavia-api", "octavia-worker"}, "nobody has asked for them"
     assert running.machine.exec(["systemctl", "--failed", "--plain", "--no-legend"]).out == ""
 
 
