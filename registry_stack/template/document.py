@@ -5,7 +5,7 @@ python -m registry_stack.template.document > docs/parameters.md
 
 from typing import Any
 
-from registry_stack.product import TEMPLATE
+from registry_stack.product import GROUP_TEMPLATE, TEMPLATE
 from registry_stack.template.template import Constraint, Group, Parameter, Template, load_template
 
 _HEAD = """# Parameters
@@ -13,7 +13,7 @@ _HEAD = """# Parameters
 Generated from `heat/registry.yaml` by `python -m registry_stack.template.document`: change the template, not this page.
 
 Put them into an environment file (`-e env.yaml`, as [heat/env.example.yaml](../heat/env.example.yaml)), or give single
-ones with `-P name=value`. Values marked *hidden* are masked in Heat's output, but not in the server's user-data.
+ones with `-P name=value`. Values marked *hidden* are masked in Heat's output, but not on the server.
 
 Sizes in GB count 10⁹ bytes, sizes in GiB 2³⁰.
 """
@@ -29,9 +29,16 @@ _CUSTOM = {
 _COLUMNS = ("parameter", "default", "unit", "meaning", "limits")
 
 
-def parameters_page(template: Template) -> str:
-    """Every parameter in a table per group, in Markdown."""
-    return "\n".join([_HEAD, *(_section(template, group) for group in template.groups)])
+_GROUP = """Of `heat/registry-group.yaml` only. All others but those of the section Group mean the same there, with
+these exceptions: `hostname` is the name that the servers share, at most 61 characters; `ca_certificate` is required;
+`storage_driver` is swift or s3; `settings_transport` is heat."""
+
+
+def parameters_page(template: Template, group: Template) -> str:
+    """Every parameter in a table per group, in Markdown; then those that only a group of hosts has."""
+    more = {name: parameter for name, parameter in group.parameters.items() if name not in template.parameters}
+    own = Group("A group of servers", _GROUP, tuple(more))
+    return "\n".join([_HEAD, *(_section(template, one) for one in template.groups), _section(group, own)])
 
 
 def _section(template: Template, group: Group) -> str:
@@ -80,4 +87,4 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    print(parameters_page(load_template(TEMPLATE)), end="")
+    print(parameters_page(load_template(TEMPLATE), load_template(GROUP_TEMPLATE)), end="")

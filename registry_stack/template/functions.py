@@ -13,7 +13,8 @@ from registry_stack.template.string_functions import list_join, str_replace, str
 from registry_stack.template.template import Template
 from registry_stack.template.yaml_loader import read_text
 
-# ("floating_ip", "floating_ip_address") -> what get_attr gives; ("server",) -> what get_resource gives.
+# ("floating_ip", "floating_ip_address") -> what get_attr gives, with more names a part of it; ("server",) -> what
+# get_resource gives.
 References = Mapping[tuple[str, ...], Any]
 
 _TEXT: dict[str, Callable[[Any], Any]] = {
@@ -51,6 +52,8 @@ class Scope:
         """The snippet with every function resolved; raises RegistryStackError naming the place below `where`."""
         if isinstance(snippet, Mapping):
             name = next(iter(snippet)) if len(snippet) == 1 else None
+            if name == "if":
+                return self._if(snippet, where)
             if name in SUPPORTED:
                 return self._call(name, snippet[name], f"{where}.{name}")
             if name in UNSUPPORTED:
@@ -107,8 +110,6 @@ class Scope:
         return snippet
 
     def _call(self, name: str, args: Any, where: str) -> Any:
-        if name == "if":
-            return self._if(args, where)
         own = {
             "get_param": self._get_param,
             "get_attr": self._get_attr,
@@ -120,12 +121,20 @@ class Scope:
         except ValueError as error:
             raise self._error(where, str(error)) from None
 
-    def _if(self, args: Any, where: str) -> Any:
+    def branch(self, snippet: Any, where: str) -> tuple[str, Any]:
+        """Where the branch is that an `if` takes, and the branch, not yet evaluated; anything else as it is."""
+        while isinstance(snippet, Mapping) and list(snippet) == ["if"]:
+            args, where = snippet["if"], f"{where}.if"
+            if not isinstance(args, list) or len(args) != 3:
+                raise self._error(where, "needs [condition, value if true, value if false]")
+            number = 1 if self.condition(args[0], f"{where}[0]") else 2
+            snippet, where = args[number], f"{where}[{number}]"
+        return where, snippet
+
+    def _if(self, snippet: Any, where: str) -> Any:
         """Only the branch that is taken is evaluated."""
-        if not isinstance(args, list) or len(args) != 3:
-            raise self._error(where, "needs [condition, value if true, value if false]")
-        branch = 1 if self.condition(args[0], f"{where}[0]") else 2
-        return self.evaluate(args[branch], f"{where}[{branch}]")
+        where, taken = self.branch(snippet, where)
+        return self.evaluate(taken, where)
 
     def _get_param(self, name: Any) -> Any:
         if not isinstance(name, str) or not name:
@@ -136,8 +145,10 @@ class Scope:
 
     def _get_attr(self, args: Any) -> Any:
         match args:
-            case [str(resource), str(attribute)]:
-                return self._reference((resource, attribute), f'attribute "{attribute}" of resource "{resource}"')
+            case [str(resource), str(attribute), *path]:
+                return self._reference(
+                    (resource, attribute, *path), f'attribute "{attribute}" of resource "{resource}"'
+                )
         raise ValueError("needs [resource, attribute]")
 
     def _get_resource(self, name: Any) -> Any:

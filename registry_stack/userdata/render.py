@@ -17,16 +17,14 @@ _REPLACE = ("str_replace", "str_replace_strict", "str_replace_vstrict")
 def render_user_data(template: Template, values: Mapping[str, Any], references: References) -> str:
     """The user-data of the template's only server, rendered by the template's own mapping.
 
-    Raises RegistryStackError when a function fails, a placeholder has no param, or the text is too long for Nova.
+    Raises RegistryStackError when a function fails or a placeholder has no param. What Nova takes: see check_size.
     """
-    name, snippet = _user_data(template)
-    where = f"resources.{name}.properties.user_data"
     scope = Scope(template, values, references)
+    where, snippet = _user_data(scope)
     _refuse_unfilled(scope, snippet, where)
     text = scope.evaluate(snippet, where)
     if not isinstance(text, str):
         raise RegistryStackError(f"{template.path}: {where} must be text, not {type(text).__name__}")
-    check_size(text, values)
     return text
 
 
@@ -38,18 +36,17 @@ def longest_references(template: Template) -> References:
 
 def placeholder_value(template: Template, values: Mapping[str, Any], references: References, placeholder: str) -> Any:
     """The value that the template's own mapping gives one placeholder."""
-    name, snippet = _user_data(template)
-    where = f"resources.{name}.properties.user_data.{placeholder}"
-    return Scope(template, values, references).evaluate(_replacement(snippet)["params"][placeholder], where)
+    scope = Scope(template, values, references)
+    where, snippet = _user_data(scope)
+    return scope.evaluate(_replacement(snippet)["params"][placeholder], f"{where}.{placeholder}")
 
 
-def source_text(template: Template) -> str:
+def source_text(template: Template, values: Mapping[str, Any]) -> str:
     """The user-data before any value is inserted: the `template:` of its str_replace."""
-    name, snippet = _user_data(template)
-    where = f"resources.{name}.properties.user_data"
+    scope = Scope(template, values, {})
+    where, snippet = _user_data(scope)
     arguments = _replacement(snippet)
-    source = Scope(template, {}, {}).evaluate(arguments["template"] if arguments else snippet, where)
-    return str(source)
+    return str(scope.evaluate(arguments["template"] if arguments else snippet, where))
 
 
 def base64_length(text: str) -> int:
@@ -83,7 +80,7 @@ def references_in(snippet: Any) -> Iterator[tuple[str, ...]]:
             if key == "get_resource":
                 yield (value,)
             elif key == "get_attr":
-                yield (value[0], value[1])
+                yield tuple(value)
             else:
                 yield from references_in(value)
     elif isinstance(snippet, list):
@@ -91,17 +88,19 @@ def references_in(snippet: Any) -> Iterator[tuple[str, ...]]:
             yield from references_in(item)
 
 
-def _user_data(template: Template) -> tuple[str, Any]:
+def _user_data(scope: Scope) -> tuple[str, Any]:
+    """Where the user-data is in the template, and its snippet; of an `if`, the branch that is taken."""
     found = [
         (name, body.get("properties", {})["user_data"])
-        for name, body in template.resources_of("OS::Nova::Server").items()
+        for name, body in scope.template.resources_of("OS::Nova::Server").items()
         if "user_data" in body.get("properties", {})
     ]
     if len(found) != 1:
         raise RegistryStackError(
-            f"{template.path}: needs exactly one OS::Nova::Server with user_data, has {len(found)}"
+            f"{scope.template.path}: needs exactly one OS::Nova::Server with user_data, has {len(found)}"
         )
-    return found[0]
+    name, snippet = found[0]
+    return scope.branch(snippet, f"resources.{name}.properties.user_data")
 
 
 def _replacement(snippet: Any) -> Any:

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from functools import cache
 
 from registry_stack.errors import RegistryStackError
-from registry_stack.product import TEMPLATE
-from registry_stack.template.template import load_template
+from registry_stack.product import CLOUD_CONFIG
+from registry_stack.template.yaml_loader import read_text
 from registry_stack.userdata.host_files import HostFile, host_files
-from registry_stack.userdata.render import PLACEHOLDER, source_text
+from registry_stack.userdata.render import PLACEHOLDER
 
 _PRESETS = "/etc/docker-registry/presets"
 
@@ -34,4 +34,4 @@ def presets() -> dict[str, str]:
 def product_files() -> Mapping[str, HostFile]:
     """The files of a host, before any value is inserted."""
     # Base64 is the only placeholder whose value must be valid here.
-    return host_files(PLACEHOLDER.sub("AAAA", source_text(load_template(TEMPLATE))))
+    return host_files(PLACEHOLDER.sub("AAAA", read_text(CLOUD_CONFIG, "cloud-config")))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from heat.common import exception, identifier, template_format
+from heat.common import exception, grouputils, identifier, template_format
 from heat.engine import (
     constraints,
     environment,
@@ -55,7 +55,12 @@ class HeatReference:
     def _resource_data(self) -> dict[str, Any]:
         data = {}
         for name in {key[0] for key in self.references}:
-            attributes = {key[1]: v for key, v in self.references.items() if key[0] == name and len(key) == 2}
+            # Of a part of an attribute, Heat has the whole path as the key.
+            attributes = {
+                key[1] if len(key) == 2 else key[1:]: value
+                for key, value in self.references.items()
+                if key[0] == name and len(key) > 1
+            }
             data[name] = node_data.NodeData(
                 1, name, "uuid", self.references.get((name,)), attributes, "CREATE", "COMPLETE"
             )
@@ -85,6 +90,32 @@ def validation_error(path: Path, parameters: Mapping[str, Any]) -> str:
             mock.patch.object(resource.Resource, "_validate_service_availability"),
         ):
             _validate(from_file(path, parameters, {}))
+    except ERRORS as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def group_validation_error(path: Path, parameters: Mapping[str, Any]) -> str:
+    """The same of a template with groups of nested ones, which are validated down to the properties of each server."""
+    logging.getLogger("heat").setLevel(logging.CRITICAL)
+    resources.initialise()
+    server = environment.Environment({}).get_class("OS::Nova::Server")
+    nobody = mock.Mock(size=lambda **_: 0, member_names=lambda **_: [])
+    files, document = template_utils.get_template_contents(template_file=str(path))
+    env = environment.Environment({"parameters": dict(parameters)})
+    try:
+        with (
+            mock.patch.object(constraints.CustomConstraint, "validate"),
+            mock.patch.object(resource.Resource, "_validate_service_availability"),
+            mock.patch.object(grouputils.GroupInspector, "from_parent_resource", return_value=nobody),
+            mock.patch.object(server, "_validate_image_flavor"),
+        ):
+            parsed = template.Template(document, files=files, env=env)
+            context = mock.MagicMock(project_id=PROJECT)
+            made = stack.Stack(context, STACK, parsed, strict_validate=False)
+            made.parameters.validate(context=context)
+            made.validate()
+            list(made.dependencies)
     except ERRORS as error:
         return f"{type(error).__name__}: {error}"
     return ""

@@ -11,13 +11,14 @@ from typing import Any
 from registry_stack.template.environment import Environment, SourcedValue, read_environment
 from registry_stack.template.parameters import resolve_parameters
 from registry_stack.template.template import Template, load_template
-from registry_stack.userdata.build import BUILT, pack, plain
+from registry_stack.userdata.build import build, plain
 from registry_stack.userdata.host_files import HostFile, host_files
 from registry_stack.userdata.render import references_in, render_user_data, source_text
 from tests.unit.template import heat_reference
 
 REPOSITORY = Path(__file__).parents[3]
 TEMPLATE = "heat/registry.yaml"
+GROUP = "heat/registry-group.yaml"
 CLOUD_CONFIG = "cloud-config"
 LOADERS = f"{CLOUD_CONFIG}/loaders.yaml"
 EXAMPLE = "heat/env.example.yaml"
@@ -40,6 +41,10 @@ class Product:
         return load_template(self.root / TEMPLATE)
 
     @cached_property
+    def group(self) -> Template:
+        return load_template(self.root / GROUP)
+
+    @cached_property
     def source(self) -> str:
         """Every file as it stands in the tree, as one cloud-config."""
         return plain(self.root / CLOUD_CONFIG)
@@ -47,7 +52,7 @@ class Product:
     @cached_property
     def packed(self) -> str:
         """What the template inserts: the committed file, built from the tree."""
-        return source_text(self.template)
+        return source_text(self.template, self.values())
 
     @cached_property
     def environment(self) -> Environment:
@@ -57,9 +62,13 @@ class Product:
     def example(self) -> dict[str, Any]:
         return {name: given.value for name, given in self.environment.parameters.items()}
 
+    def given(self, **more: Any) -> dict[str, Any]:
+        """The example with more parameters. Unless they say otherwise, everything is in user-data."""
+        return {"settings_transport": "user_data", **self.example, **more}
+
     def values(self, **given: Any) -> dict[str, Any]:
         """The example environment, some parameters given otherwise, resolved, with the pseudo parameters."""
-        changed = {name: SourcedValue(value, "-P") for name, value in given.items()}
+        changed = {name: SourcedValue(value, "-P") for name, value in self.given(**given).items()}
         environment = replace(self.environment, parameters=self.environment.parameters | changed)
         return resolve_parameters(self.template, environment) | PSEUDO
 
@@ -84,7 +93,8 @@ class Product:
         assert old in text, f"{old!r} is not in {name}"
         (directory / name).write_text(text.replace(old, new, 1))
         if name.startswith(CLOUD_CONFIG):
-            (directory / CLOUD_CONFIG / BUILT).write_text(pack(directory / CLOUD_CONFIG))
+            for built, text in build(directory / CLOUD_CONFIG).items():
+                (directory / CLOUD_CONFIG / built).write_text(text)
         return Product(directory)
 
 

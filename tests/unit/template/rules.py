@@ -10,7 +10,7 @@ from collections.abc import Callable
 from registry_stack.userdata.host_files import UNIT_DIRECTORY, HostFile, cloud_config, host_files
 from registry_stack.userdata.render import PLACEHOLDER, placeholders
 
-ENVIRONMENT_FILE = "/etc/docker-registry/environment"
+ENVIRONMENT_FILE = "/etc/docker-registry/environment.user-data"
 _ENVIRONMENT_LINE = re.compile(r"[A-Z][A-Z0-9_]*='@@[A-Z][A-Z0-9_]*@@'|#[^@]*|[^@]*")
 _RENDERED_LINE = re.compile(r"[A-Z][A-Z0-9_]*=.*|#.*|")
 # Units of the image itself that ours may name.

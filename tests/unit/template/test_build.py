@@ -11,8 +11,8 @@ import pytest
 from registry_stack.errors import RegistryStackError
 from registry_stack.userdata import armour
 from registry_stack.userdata import build as builder
-from registry_stack.userdata.build import BUILT, is_stale, pack, plain, stripped
-from registry_stack.userdata.host_files import BUNDLE, PACKED, HostFile, cloud_config, host_files
+from registry_stack.userdata.build import BOOTSTRAP, BUILT, UNPACK, build, is_stale, pack, plain, stripped
+from registry_stack.userdata.host_files import BUNDLE, PACKED, HostFile, bundled, cloud_config, host_files
 
 LOADERS = """# A comment.
 write_files:
@@ -38,6 +38,7 @@ def make_tree(tmp_path: Path) -> MakeTree:
             path.write_text(text)
             path.chmod(0o755 if name in scripts else 0o644)
         (tmp_path / "loaders.yaml").write_text(LOADERS)
+        (tmp_path / "bootstrap-loaders.yaml").write_text("write_files: []\n")
         return tmp_path
 
     return make
@@ -57,6 +58,21 @@ def test_what_the_loaders_need_not_write_goes_into_one_script(make_tree: MakeTre
     files = ["/placeholder", "/base64", "/first", "/a/short", "/run"]
     assert entries(plain(tree)) == dict.fromkeys(files) | {"/base64": "b64"}
     assert cloud_config(pack(tree))["runcmd"] == [["a", "b"]]
+
+
+def test_bootstrap_leaves_all_files_to_one_script(make_tree: MakeTree) -> None:
+    """But those with placeholders. What only the bootstrap needs is not in the other cloud-config."""
+    tree = make_tree("run", more="A=@@C@@\n")
+    (tree / "bootstrap-loaders.yaml").write_text("write_files: [{path: /run}, {path: /more, permissions: '0600'}]\n")
+    built = build(tree)
+    assert entries(built[BOOTSTRAP]) == {"/run": None, "/more": None}
+    script = HostFile(BUNDLE, built[UNPACK].encode(), 0o755, "", "")
+    assert {(file.path, file.mode) for file in bundled(script)} == {
+        ("/a/short", 0o644),
+        ("/first", 0o644),
+        ("/run", 0o755),
+    }
+    assert "/run" not in files_of(built[BUILT])
 
 
 def test_files_of_the_built_one(make_tree: MakeTree) -> None:
@@ -185,6 +201,9 @@ def test_an_entry_without_its_file_is_refused(make_tree: MakeTree) -> None:
         ("# <<END\n# a\nb\n", "b\n"),
         ("cat <<< A\n# a\n", "cat <<< A\n"),
         ("a \\\n  b\n# c\n", "a \\\n  b\n"),
+        ("#!/bin/sh\nif a; then\n  b \\\n    c\nfi\n", "#!/bin/sh\nif a; then\nb \\\nc\nfi\n"),
+        ("#!/bin/sh\n  a 'b\n  c' \\' \"'\" # d'\n  e\n", "#!/bin/sh\na 'b\n  c' \\' \"'\" # d'\ne\n"),
+        ("#!/bin/sh\n  a << END\n  b\nEND\n  c\n", "#!/bin/sh\na << END\n  b\nEND\nc\n"),
     ],
 )
 def test_stripped(text: str, left: str) -> None:
@@ -217,7 +236,9 @@ def test_a_stale_one_is_seen(make_tree: MakeTree, monkeypatch: pytest.MonkeyPatc
     tree = make_tree()
     monkeypatch.setattr(builder, "TREE", tree)
     assert is_stale(tree)
-    (tree / BUILT).write_text(pack(tree))
+    for name, text in build(tree).items():
+        assert is_stale(tree)
+        (tree / name).write_text(text)
     assert not is_stale(tree)
     (tree / "files/first").chmod(0o755)
     with pytest.raises(RegistryStackError, match=f"^{tree}/{BUILT} is stale: run "):
@@ -228,9 +249,9 @@ def test_command(make_tree: MakeTree, monkeypatch: pytest.MonkeyPatch, capsys: p
     tree = make_tree()
     monkeypatch.setattr(builder, "TREE", tree)
     builder.main()
-    assert (tree / BUILT).read_text() == pack(tree)
+    assert {name: (tree / name).read_text() for name in build(tree)} == build(tree)
     assert " bytes of user-data are left; all logins together may have " in capsys.readouterr().out
     builder.main("--check")
-    assert " is up to date. With every option at its longest, logins at 128 characters, " in capsys.readouterr().out
+    assert " is up to date. With every option used, at up to 64 characters, " in capsys.readouterr().out
     builder.main("--plain")
     assert capsys.readouterr().out == plain(tree)

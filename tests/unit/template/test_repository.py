@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from registry_stack.errors import RegistryStackError
+from registry_stack.template.functions import Scope
 from registry_stack.template.template import Template
-from registry_stack.userdata.build import BUILT, bytes_left, is_stale, stripped
-from registry_stack.userdata.host_files import BUNDLE, HostFile, cloud_config, host_files
+from registry_stack.userdata.build import BUILT, GROUP_ONLY, UNPACK, bytes_left, is_stale, stripped, tree_files
+from registry_stack.userdata.host_files import BUNDLE, HostFile, bundled, cloud_config, host_files
 from tests.support.outputs import render_output
 from tests.unit.template import heat_reference, linters, rules, template_rules
 from tests.unit.template.repository import (
@@ -61,6 +62,7 @@ def given(**values: Any) -> Any:
 
 OPTIONS = [
     given(),
+    given(settings_transport="heat"),
     given(network="mine", storage_driver="s3", cache_volume_size=50),
     given(storage_driver="filesystem", dns_zone="example.com.", registry_password="it's"),
     given(storage_redirect="true", require_upstream="false"),
@@ -71,7 +73,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize("options", OPTIONS)
 def test_renders_as_heat_does(product: Product, options: dict[str, Any]) -> None:
-    heat = heat_reference.from_file(product.root / TEMPLATE, {**product.example, **options}, product.references)
+    heat = heat_reference.from_file(product.root / TEMPLATE, product.given(**options), product.references)
     # As Heat itself reads the template: not a word of ours in between.
     server = heat.document["resources"]["server"]["properties"]
     assert product.rendered(**options) == heat.evaluate(server["user_data"])
@@ -79,7 +81,7 @@ def test_renders_as_heat_does(product: Product, options: dict[str, Any]) -> None
 
 @pytest.mark.parametrize("options", OPTIONS)
 def test_outputs_are_heats(product: Product, options: dict[str, Any]) -> None:
-    heat = heat_reference.from_file(product.root / TEMPLATE, {**product.example, **options}, product.references)
+    heat = heat_reference.from_file(product.root / TEMPLATE, product.given(**options), product.references)
     theirs = {name: heat.evaluate(body["value"]) for name, body in heat.document["outputs"].items()}
     values = product.values(**options)
     assert {
@@ -97,7 +99,8 @@ def test_every_output_is_read(product: Product) -> None:
     modules = [*(REPOSITORY / "registry_stack").rglob("*.py"), *(REPOSITORY / "tests" / "host").rglob("*.py")]
     assert modules
     read = {name for module in modules for name in outputs_read(ast.parse(module.read_text()))}
-    assert read == product.template.outputs.keys()
+    # What a person needs who deploys without the package.
+    assert read | {"client_configuration"} == product.template.outputs.keys() | product.group.outputs.keys()
 
 
 def outputs_read(module: ast.Module) -> Iterator[str]:
@@ -112,7 +115,7 @@ def outputs_read(module: ast.Module) -> Iterator[str]:
 
 @pytest.mark.parametrize("options", OPTIONS)
 def test_heat_validates(product: Product, options: dict[str, Any]) -> None:
-    assert heat_reference.validation_error(product.root / TEMPLATE, {**product.example, **options}) == ""
+    assert heat_reference.validation_error(product.root / TEMPLATE, product.given(**options)) == ""
 
 
 @pytest.mark.parametrize(
@@ -140,6 +143,39 @@ def test_rules_of_the_cloud_config(product: Product, rule: Callable[[str], list[
     assert rule(product.rendered()) == []
 
 
+@pytest.mark.parametrize("rule", [rule for rule in rules.RULES if rule is not rules.environment_lines])
+def test_rules_of_the_bootstrap(product: Product, rule: Callable[[str], list[str]]) -> None:
+    """The settings are not in there."""
+    assert rule(product.rendered(settings_transport="heat")) == []
+
+
+def test_bootstrap_is_short(product: Product) -> None:
+    """Heat before 2026.1 cannot delete a stack whose error message quotes more."""
+    text = product.rendered(settings_transport="heat", extra_ca_certificates="A" * 2400)
+    assert len(text) < 32 << 10
+
+
+def test_deployment_brings_what_the_bootstrap_does_not(product: Product) -> None:
+    """Together they are the files of the tree."""
+    script = HostFile(BUNDLE, (REPOSITORY / CLOUD_CONFIG / UNPACK).read_bytes(), 0o755, "", "")
+    brought = {file.path for file in bundled(script)}
+    bootstrap = product.files(settings_transport="heat").keys()
+    assert brought | bootstrap | {rules.ENVIRONMENT_FILE} == tree_files(REPOSITORY / CLOUD_CONFIG).keys()
+    # The next version of these comes with the others.
+    assert bootstrap - brought == {"/etc/docker-registry/stack"}
+
+
+def test_settings_are_the_same_by_either_transport(product: Product) -> None:
+    """The deployment's input is the file that is in user-data otherwise, but for the signal to the wait condition."""
+    scope = Scope(product.template, product.values(settings_transport="heat", os_password="it's"), product.references)
+    inputs = product.template.resources["settings"]["properties"]["input_values"]
+    brought = scope.evaluate(inputs["environment"], "environment").splitlines()
+    in_user_data = product.files(os_password="it's")[rules.ENVIRONMENT_FILE].content.decode().splitlines()
+    kept = [line for line in in_user_data if not line.startswith("SIGNAL_")]
+    assert [line for line in brought if not line.startswith(("SIGNAL_", "#"))] == kept
+    assert {"SIGNAL_URL=''", "SIGNAL_TOKEN=''"} <= set(brought)
+
+
 def test_the_committed_file_is_built_from_the_tree(product: Product) -> None:
     """Run `python -m registry_stack.userdata.build` after a change of the tree."""
     assert not is_stale(product.root / CLOUD_CONFIG)
@@ -155,16 +191,33 @@ def test_the_built_file_has_the_files_of_the_tree(product: Product) -> None:
         path: replace(file, content=stripped(path, file.content.decode()).encode())
         for path, file in unpacked(product.source).items()
     }
-    assert {entry.get("encoding") for entry in packed["write_files"]} == {None, "b64"}
+    assert {entry.get("encoding") for entry in packed["write_files"]} == {None}
 
 
 def test_only_comments_are_stripped_from_scripts(product: Product) -> None:
     """As bash itself reads them: a here-document or a text of several lines may look like a comment."""
-    found = scripts(unpacked(product.source))
+    found = scripts(unpacked(product.source) | group_files())
     assert found
     for path, file in found.items():
         text = file.content.decode()
         assert linters.parsed_by_bash(stripped(path, text)) == linters.parsed_by_bash(text), path
+
+
+def group_files() -> dict[str, HostFile]:
+    """The files with all that only a group needs: in no user-data, but in the deployment's script."""
+    files = {path: file.read_text() for path, file in tree_files(REPOSITORY / CLOUD_CONFIG).items()}
+    found = {path: text for path, text in files.items() if path in GROUP_ONLY or "<group>" in text}
+    return {path: HostFile(path, text.encode(), 0o644, "root:root", "") for path, text in found.items()}
+
+
+def test_user_data_has_nothing_of_a_group(product: Product) -> None:
+    files = product.files()
+    assert not files.keys() & GROUP_ONLY
+    assert [path for path, file in files.items() if b"group_conf" in file.content or b"<group>" in file.content] == []
+    script = HostFile(BUNDLE, (REPOSITORY / CLOUD_CONFIG / UNPACK).read_bytes(), 0o755, "", "")
+    with_group = {file.path: file.content for file in bundled(script)}
+    assert b"group_conf" in with_group["/opt/registry/render-edge-config"]
+    assert with_group.keys() >= GROUP_ONLY
 
 
 def scripts(files: dict[str, HostFile]) -> dict[str, HostFile]:
@@ -193,7 +246,13 @@ def test_static_files_are_byte_identical(product: Product) -> None:
 
 
 def test_fits_into_nova_with_every_option_used(product: Product) -> None:
-    assert bytes_left(product.template) >= 2000
+    assert bytes_left(product.template) >= 200
+
+
+def test_ordinary_user_data_with_heat_is_short(product: Product) -> None:
+    """Heat before 2026.1 cannot delete a stack whose error message quotes more (story 2011188)."""
+    assert set(product.example) == set(TEN)
+    assert len(product.rendered(settings_transport="heat").encode()) < 32 * 1024
 
 
 def on_the_host(product: Product, value: str) -> dict[str, str]:
@@ -239,7 +298,7 @@ def test_units_pass_systemd_analyze(product: Product, tmp_path: Path) -> None:
 
 
 def test_scripts_pass_shellcheck(product: Product, tmp_path: Path) -> None:
-    assert linters.shellcheck(unpacked(product.source), tmp_path) == ""
+    assert linters.shellcheck(unpacked(product.source) | group_files(), tmp_path) == ""
 
 
 def test_scripts_are_formatted() -> None:
@@ -250,8 +309,9 @@ def test_awk_programs_pass_gawk_lint() -> None:
     assert linters.gawk_lint(FILES) == ""
 
 
-def test_cloud_init_takes_it(product: Product, tmp_path: Path) -> None:
-    assert linters.cloud_init_schema(product.rendered(), tmp_path) == ""
+@pytest.mark.parametrize("transport", ["heat", "user_data"])
+def test_cloud_init_takes_it(product: Product, tmp_path: Path, transport: str) -> None:
+    assert linters.cloud_init_schema(product.rendered(settings_transport=transport), tmp_path) == ""
 
 
 @pytest.mark.parametrize("name", [TEMPLATE, EXAMPLE, LOADERS, f"{CLOUD_CONFIG}/{BUILT}"])

@@ -10,7 +10,7 @@ from tests.unit.template.repository import EXAMPLE, LOADERS, TEMPLATE, Product
 
 GOOD = """#cloud-config
 write_files:
-  - path: /etc/docker-registry/environment
+  - path: /etc/docker-registry/environment.user-data
     permissions: '0600'
     content: |
       # The parameters.
@@ -72,7 +72,7 @@ def test_good_text_passes(rule: Callable[[str], list[str]]) -> None:
             rules.placeholders_where_allowed,
             "A='@@A@@'",
             "A=@@A@@",
-            ["/etc/docker-registry/environment: 'A=@@A@@' is not NAME='@@NAME@@'"],
+            ["/etc/docker-registry/environment.user-data: 'A=@@A@@' is not NAME='@@NAME@@'"],
         ),
         (rules.placeholders_where_allowed, "echo", "echo @@A@@", ["/opt/run: @@A@@ is not allowed here"]),
         (
@@ -144,7 +144,7 @@ def test_good_text_passes(rule: Callable[[str], list[str]]) -> None:
             rules.modes_safe,
             "'0600'",
             "'0640'",
-            ["/etc/docker-registry/environment: must be 0600 root:root, it holds secrets"],
+            ["/etc/docker-registry/environment.user-data: must be 0600 root:root, it holds secrets"],
         ),
         (
             rules.environment_lines,

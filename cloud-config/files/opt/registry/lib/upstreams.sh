@@ -19,6 +19,9 @@ upstreams() {
   done
 }
 
+# The unit of each one's proxy, a line each.
+proxy_units() { upstreams | sed 's/ .*//; s/^/docker-registry-proxy@/; s/@default$//'; }
+
 # upstream_of UNIT: the upstream whose proxy the unit is, docker-registry-proxy[@NAME].
 upstream_of() { if [[ $1 == *@* ]]; then echo "${1#*@}"; else echo default; fi; }
 
@@ -26,7 +29,7 @@ upstream_of() { if [[ $1 == *@* ]]; then echo "${1#*@}"; else echo default; fi; 
 upstream_aliases() {
   local name host
   upstreams | tail -n +2 | while read -r name _; do
-    for host in "$FQDN" "$HOST_NAME" localhost; do echo "$name $name.$host"; done
+    for host in "$FQDN" "$HOST_NAME" localhost ${SHARED_FQDN-}; do echo "$name $name.$host"; done
   done | sort -u
 }
 
@@ -41,6 +44,28 @@ upstream_credentials() {
   for entry in "${entries[@]}"; do
     [[ $entry != "$1="* ]] || echo "${entry#*=}"
   done
+}
+
+# The caches of an upstream are kept under its name, but what is in them is its URL's: at another one, the same tag may be
+# another image. What the name's last URL has left is set aside, and what was set aside for this one comes back.
+sort_out_caches() {
+  local name url before
+  touch "$STATE/upstreams"
+  while read -r name url _; do
+    before=$(awk -v name="$name" '$1 == name { print $2 }' "$STATE/upstreams")
+    [[ -n $before && $before != "$url" ]] || continue
+    move_contents "$(store_dir "$name")" "$STATE/aside/$name/${before//\//_}"
+    move_contents "$STATE/aside/$name/${url//\//_}" "$(store_dir "$name")"
+    { grep -rlae "^KEY: $name " "$STATE/edge/manifests" || true; } | xargs -r rm -f
+  done < <(upstreams)
+  { upstreams | cut -d ' ' -f 1,2 && cat "$STATE/upstreams"; } | sort -su -k 1,1 > "$STATE/upstreams.new"
+  mv "$STATE/upstreams.new" "$STATE/upstreams"
+}
+# move_contents FROM TO: replaces what is in TO. The containers have the directories themselves.
+move_contents() {
+  mkdir -p "$1" "$2"
+  find "$2" -mindepth 1 -delete
+  find "$1" -mindepth 1 -maxdepth 1 -exec mv --target-directory "$2" {} +
 }
 
 # nginx's maps take each name and each host once.
