@@ -23,7 +23,7 @@ from registry_stack.lab import settings as lab_settings
 from registry_stack.product import command_line
 from registry_stack.targets.choice import Target, chosen_target, cloud_options, refuse_other_target
 from registry_stack.targets.local import target as local
-from registry_stack.targets.local.options import LocalOptions
+from registry_stack.targets.local.options import MOST_HOSTS, LocalOptions
 from registry_stack.template.environment import read_environment
 
 app = typer.Typer(
@@ -68,6 +68,9 @@ Where = Annotated[
 Cloud = Annotated[
     str | None, typer.Option("--os-cloud", envvar="OS_CLOUD", help="Cloud of clouds.yaml; implies --target cloud.")
 ]
+Hosts = Annotated[
+    int | None, typer.Option(help="1 to 8 hosts that work as one; unless given, as many as there are, else 1.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
@@ -82,6 +85,7 @@ def deploy(
     address: Annotated[str, typer.Option(help="Local target: address to listen on.")] = "127.0.0.1",
     mirror_port: Annotated[int, typer.Option(help="Local target: port of the mirror, 0 for any free one.")] = 443,
     registry_port: Annotated[int, typer.Option(help="Local target: port of the registry, 0 for any.")] = 5000,
+    hosts: Hosts = None,
     swift: Annotated[
         bool, typer.Option("--swift", help="Local target: keep the pushed images in a Swift that runs beside it.")
     ] = False,
@@ -91,7 +95,7 @@ def deploy(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Deploy the registry and the mirror, or update the deployment.
+    """Deploy the registry and the mirror, or update the deployment; with --hosts, a group that works as one.
 
     By default it runs in a container here, which needs a Docker engine, or root on Debian or Ubuntu to install one.
     On a cloud it runs preflight checks, then Heat creates the stack. Running it again changes nothing; with different
@@ -99,6 +103,7 @@ def deploy(
     """
     chosen = chosen_target(target, os_cloud, name)
     refuse_other_target(name, chosen)
+    wanted = _hosts(name, hosts)
     if chosen is Target.local:
         local_options = LocalOptions(
             name=name,
@@ -107,6 +112,7 @@ def deploy(
             registry_port=registry_port or None,
             swift=swift,
             keep_on_failure=keep_on_failure,
+            hosts=wanted,
         )
         with progress("deploying") as report:
             deployment = local.deploy(local_options, read_environment(environment or [], parameter or []), report)
@@ -121,6 +127,7 @@ def deploy(
             parameters=parameter or [],
             keep_on_failure=keep_on_failure,
             ask=partial(_agree, yes),
+            hosts=wanted,
         )
         with progress("deploying", spinner=False) as report:
             deployment = cloud.deploy(options, report)
@@ -155,6 +162,7 @@ def doctor(
     target: Where = None,
     os_cloud: Cloud = None,
     name: Name = DEFAULT_NAME,
+    hosts: Hosts = None,
 ) -> None:
     """Run the preflight checks of a cloud: names, sizes, quotas, and the credentials of the object store."""
     from registry_stack.targets.cloud import target as cloud
@@ -165,7 +173,14 @@ def doctor(
         raise RegistryStackError(
             "the local target has no preflight checks: name a cloud with --os-cloud, or use --target lab"
         )
-    options = cloud_options(chosen, os_cloud, name, environments=environment or [], parameters=parameter or [])
+    options = cloud_options(
+        chosen,
+        os_cloud,
+        name,
+        environments=environment or [],
+        parameters=parameter or [],
+        hosts=_hosts(name, hosts),
+    )
     raise_on_failure(cloud.doctor(options))
     out.print("preflight passed")
 
@@ -215,6 +230,7 @@ def client_config(
 @app.command()
 def demo(
     rate: Annotated[float, typer.Option(help="Rate of the link to the upstream, in Mbit/s.")] = 40.0,
+    hosts: Annotated[int, typer.Option(help="Hosts of a group, 1 to 8, with a Swift beside them.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Pull and push with two Docker hosts, and print a table of times.
@@ -225,7 +241,7 @@ def demo(
     from registry_stack.commands.demo import run_demo
 
     with progress("demo") as report:
-        result = run_demo(rate, report)
+        result = run_demo(rate, report, _checked(hosts))
     if as_json:
         out.print(result.as_json(), markup=False)
     else:
@@ -244,6 +260,20 @@ def main() -> None:
             sys.stderr.flush()
             os._exit(INTERRUPTED)
         raise
+
+
+def _hosts(name: str, given: int | None) -> int:
+    """How many hosts a deployment is to have: without a number, as many as it has."""
+    if given is None:
+        found = State(name).load()
+        return max(len(found.members), 1) if found else 1
+    return _checked(given)
+
+
+def _checked(hosts: int) -> int:
+    if not 1 <= hosts <= MOST_HOSTS:
+        raise RegistryStackError(f"--hosts {hosts}: a deployment has 1 to {MOST_HOSTS} hosts")
+    return hosts
 
 
 def _destroy_local(name: str, keep_data: bool, images: bool, yes: bool) -> None:
@@ -294,6 +324,9 @@ def _agree(yes: bool, consequence: str = "") -> bool:
 
 
 def _print_deployment(deployment: Deployment) -> None:
+    if deployment.members:
+        _print_group(deployment)
+        return
     registry = deployment.registry_url.removeprefix("https://")
     mirror = deployment.mirror_url.removeprefix("https://")
     lines = (
@@ -314,10 +347,28 @@ def _print_deployment(deployment: Deployment) -> None:
     out.print(*lines, sep="\n", markup=False)
 
 
+def _print_group(deployment: Deployment) -> None:
+    """The hosts of a group, and where clients are told of all of them."""
+    table = Table("host", "mirror", "registry")
+    for member in deployment.members:
+        table.add_row(member.name, member.mirror_url, member.registry_url)
+    out.print(table)
+    lines = (
+        f"login      {deployment.registry_username}, password in {deployment.password_file}",
+        f"CA         {deployment.ca_file}",
+        "",
+        "Each host serves all images, pushed ones too; clients go on with the others when one is away.",
+        f"To use them: {command_line('client-config', 'docker|containerd|podman|buildkit|k3s')}",
+    )
+    out.print(*lines, sep="\n", markup=False)
+
+
 def _print_services(found: Status) -> None:
-    table = Table("service", "state", "memory")
+    group = bool(found.deployment.members)
+    table = Table(*(["host"] if group else []), "service", "state", "memory")
     for service in found.services:
-        table.add_row(service.unit, service.state, f"{service.memory_mib:.1f} MiB" if service.memory_mib else "")
+        memory = f"{service.memory_mib:.1f} MiB" if service.memory_mib else ""
+        table.add_row(*([service.host] if group else []), service.unit, service.state, memory)
     if found.memory_mib:
-        table.add_row("total", "", f"{found.memory_mib:.1f} MiB")
+        table.add_row(*([""] if group else []), "total", "", f"{found.memory_mib:.1f} MiB")
     out.print(table)

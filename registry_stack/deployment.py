@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,23 @@ DEFAULT_NAME = "docker_registry"
 
 
 @dataclass(frozen=True)
+class Member:
+    """How to reach one host of a group; `name` is that of its machine."""
+
+    name: str
+    mirror_url: str
+    registry_url: str
+    address: str = ""
+
+
+@dataclass(frozen=True)
 class Deployment:
     """How to reach a registry and mirror: URLs without a final slash, absolute paths of local files.
 
     `address` is the IP address of both, in case their names do not resolve here. `upstreams` are the registries that
     are mirrored besides the first, by name. On a cloud, `cloud` is its name in clouds.yaml, if one was given, and
-    `project` the ID of the project.
+    `project` the ID of the project. Of a group, `members` are its hosts, and the URLs are what they share, a
+    `load_balancer` perhaps.
     """
 
     target: str
@@ -42,10 +53,23 @@ class Deployment:
     upstreams: Mapping[str, str] = field(default_factory=dict)
     cloud: str = ""
     project: str = ""
+    members: Sequence[Member] = ()
+    load_balancer: bool = False
 
     def as_json(self) -> str:
         """One JSON object, without the password: that is in `password_file` only."""
         return json.dumps(asdict(self), indent=2)
+
+    @property
+    def mirror_urls(self) -> list[str]:
+        """What clients are to ask: each member of a group, but for a load balancer's."""
+        alone = self.load_balancer or not self.members
+        return [self.mirror_url] if alone else [one.mirror_url for one in self.members]
+
+    @property
+    def registry_urls(self) -> list[str]:
+        """What clients are to trust: the one that images are named by, then each member of a group."""
+        return list(dict.fromkeys([self.registry_url, *(one.registry_url for one in self.members)]))
 
     @property
     def password(self) -> str:
@@ -77,7 +101,9 @@ class State:
         return path.read_text().rstrip("\n")
 
     def save(self, deployment: Deployment) -> None:
-        self.write("deployment.json", deployment.as_json() + "\n")
+        # Only what it has: an earlier version does not read names that it does not know.
+        known = {name: value for name, value in asdict(deployment).items() if value}
+        self.write("deployment.json", json.dumps(known, indent=2) + "\n")
 
     def load(self) -> Deployment | None:
         path = self.folder / "deployment.json"
@@ -85,7 +111,8 @@ class State:
             return None
         try:
             fields: dict[str, Any] = json.loads(path.read_text())
-            return Deployment(**fields)
+            members = tuple(Member(**one) for one in fields.pop("members", ()))
+            return Deployment(**fields, members=members)
         except (ValueError, TypeError) as error:
             raise RegistryStackError(f"{path} is not readable ({error}): remove it and deploy again") from error
 

@@ -8,6 +8,9 @@ _PACKAGE = Path(__file__).resolve().parent
 _IN_WHEEL = (_PACKAGE / "heat").is_dir()
 ROOT = _PACKAGE if _IN_WHEEL else _PACKAGE.parent
 TEMPLATE = ROOT / "heat" / "registry.yaml"
+GROUP_TEMPLATE = ROOT / "heat" / "registry-group.yaml"
+CLOUD_CONFIG = ROOT / "cloud-config" / "docker-host.yaml"
+UNPACK_FILES = ROOT / "cloud-config" / "unpack-files"
 EXAMPLE = ROOT / "heat" / "env.example.yaml"
 
 Kind = Literal["redis", "registry", "nginx", "varnish"]

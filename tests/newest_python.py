@@ -14,6 +14,7 @@ from registry_stack.images.project import ensure_project_image
 
 ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = (
+    "--ignore=tests/unit/test_follow_stack.py",
     "--ignore=tests/unit/test_monitoring.py",
     "--ignore=tests/unit/template/test_page_and_scripts.py",
     "--deselect=tests/unit/template/test_repository.py::test_scripts_pass_shellcheck",

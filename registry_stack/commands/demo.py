@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import docker
@@ -65,14 +65,14 @@ class DemoResult:
         return table
 
 
-def run_demo(rate: float, report: ProgressCallback) -> DemoResult:
-    """Run the demo on its own machines, which are removed also after a failure or Ctrl-C."""
+def run_demo(rate: float, report: ProgressCallback, hosts: int = 1) -> DemoResult:
+    """Run the demo on its own machines, `hosts` of them a group; all are removed also after a failure or Ctrl-C."""
     if rate <= 0:
         raise RegistryStackError(f"--rate {rate:g}: a link needs a rate above 0 Mbit/s")
     client = engine(report)
     name = f"registry-demo-{secrets.token_hex(3)}"
     try:
-        return _Demo(client, name, rate, report).run()
+        return _Demo(client, name, rate, hosts, report).run()
     finally:
         local.destroy(name)
 
@@ -80,28 +80,30 @@ def run_demo(rate: float, report: ProgressCallback) -> DemoResult:
 class _Demo:
     """One run; all its machines have the deployment's label, and are removed with it."""
 
-    def __init__(self, client: docker.DockerClient, name: str, rate: float, report: ProgressCallback) -> None:
+    def __init__(
+        self, client: docker.DockerClient, name: str, rate: float, hosts: int, report: ProgressCallback
+    ) -> None:
         self.client, self.name, self.rate, self.report = client, name, rate, report
-        self.options = LocalOptions(name=name, mirror_port=None, registry_port=None)
+        self.options = LocalOptions(name=name, mirror_port=None, registry_port=None, hosts=hosts, swift=hosts > 1)
 
     def run(self) -> DemoResult:
         image = self._image()
         upstream = self._upstream(image)
         deployment = self._deploy()
-        host = local.find_host(self.name)
+        hosts = [self._host(member.host) for member in self.options.members]
         first, second = (self._docker_host(which, deployment) for which in ("first", "second"))
         reference = f"{REPOSITORY}:{TAG}"
 
         limit_rate(self.client, upstream, self.rate)
         self.report(f"first host pulls {reference} through a link of {self.rate:g} Mbit/s")
         cold_s = _timed(lambda: first.exec(["docker", "pull", "--quiet", reference]))
-        blobs = self._blobs(host)
-        wait_until(lambda: _missing(host, blobs), 600, "the mirror to have stored every blob")
-        before = _fetches(host)
+        blobs = self._blobs(hosts[0])
+        wait_until(lambda: _missing(hosts, blobs), 600, "the mirror to have stored every blob")
+        before = _fetches(hosts)
         self.report(f"first pull took {cold_s:.1f} s; second host pulls the same")
         warm_s = _timed(lambda: second.exec(["docker", "pull", "--quiet", reference]))
-        after = _fetches(host)
-        self._check(first, second, reference, host)
+        after = _fetches(hosts)
+        self._check(first, second, reference, hosts[0])
         self.report(f"second pull took {warm_s:.1f} s; first host pushes to :5000, second pulls that")
         push_s, pull_s = self._push_and_pull(first, second, deployment)
         return DemoResult(
@@ -136,8 +138,16 @@ class _Demo:
         return local.deploy(self.options, read_environment([], parameters), self.report)
 
     def _docker_host(self, which: str, deployment: Deployment) -> Machine:
-        name, place = f"{self.name}-{which}", ClientNetwork(self.options.network)
-        return docker_client(self.client, name, place, self.options.all_labels, deployment, HOST, self.report)
+        name, place, labels = f"{self.name}-{which}", ClientNetwork(self.options.network), self.options.all_labels
+        host, _dot, domain = HOST.partition(".")
+        members = [f"{host}-{number}.{domain}" for number in range(len(deployment.members))]
+        return docker_client(self.client, name, place, labels, deployment, HOST, self.report, members=members)
+
+    def _host(self, name: str) -> Machine:
+        found = Machine.find(self.client, name)
+        if found is None:
+            raise RegistryStackError(f"{name} has been removed")
+        return found
 
     def _blobs(self, host: Machine) -> dict[str, int]:
         """The size of each blob of the image by digest, as the mirror reports it."""
@@ -172,17 +182,18 @@ def _timed(action: Callable[[], object]) -> float:
     return time.monotonic() - started
 
 
-def _missing(host: Machine, blobs: dict[str, int]) -> str | None:
-    """A probe: the proxy may still be storing a blob when the client has received it."""
+def _missing(hosts: Sequence[Machine], blobs: dict[str, int]) -> str | None:
+    """A probe: the proxy may still be storing a blob when the client has received it. One host of a group has it."""
     paths = {
         f"/var/lib/registry/proxy/docker/registry/v2/blobs/sha256/{digest[7:9]}/{digest[7:]}/data" for digest in blobs
     }
-    result = host.exec(["ls", *sorted(paths)], check=False)
-    left = len(paths) - len(result.out.split())
+    there = {path for host in hosts for path in host.exec(["ls", *sorted(paths)], check=False).out.split()}
+    left = len(paths - there)
     return f"{left} of {len(paths)} blobs are not stored" if left else None
 
 
-def _fetches(host: Machine) -> int:
-    """How many blob requests the edge has passed to the upstream, from its log."""
-    log = host.exec(["journalctl", "-u", "docker-registry-edge", "-b", "-o", "cat", "--no-pager"]).out
-    return sum(line.startswith("upstream ") and " GET " in line and "/blobs/" in line for line in log.splitlines())
+def _fetches(hosts: Sequence[Machine]) -> int:
+    """How many blob requests their edges have passed to the upstream, from their logs."""
+    command = ["journalctl", "-u", "docker-registry-edge", "-b", "-o", "cat", "--no-pager"]
+    lines = [line for host in hosts for line in host.exec(command).out.splitlines()]
+    return sum(line.startswith("upstream ") and " GET " in line and "/blobs/" in line for line in lines)

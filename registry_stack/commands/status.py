@@ -2,15 +2,15 @@
 
 import json
 import ssl
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from registry_stack.deployment import Deployment
+from registry_stack.deployment import Deployment, Member
 from registry_stack.docker.machine import Machine
 from registry_stack.endpoint import get_status, is_untrusted_issuer
 from registry_stack.errors import RegistryStackError
 from registry_stack.targets.local.rollout import UNITS
-from registry_stack.targets.local.target import find_host
+from registry_stack.targets.local.target import find_host, find_running
 
 _MIB = 1 << 20
 _ACTIVE, _OWN_CERTIFICATE = "active", "active, with a certificate that the stack's CA did not issue"
@@ -19,11 +19,12 @@ _SIZES = {"B": 1, "KiB": 1 << 10, "MiB": _MIB, "GiB": 1 << 30}
 
 @dataclass(frozen=True)
 class Service:
-    """One service of the host: systemd's state of its unit, memory in MiB."""
+    """One service of a host: systemd's state of its unit, memory in MiB. `host` is given for those of a group."""
 
     unit: str
     state: str
     memory_mib: float
+    host: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,23 @@ class Status:
 
 
 def status_of(deployment: Deployment) -> Status:
-    """Read the status now; raises RegistryStackError when a local host is not running."""
+    """Read the status now; raises RegistryStackError when a local host that is alone is not running."""
     services = _local(deployment) if deployment.target == "local" else _remote(deployment)
     return Status(deployment, tuple(services))
 
 
 def _local(deployment: Deployment) -> list[Service]:
-    host = find_host(deployment.name)
+    if not deployment.members:
+        return _services(find_host(deployment.name), deployment)
+    services = []
+    for member in deployment.members:
+        host = find_running(member.name)
+        found = _services(host, deployment) if host else [Service("(all)", "the host is not running", 0.0)]
+        services += [replace(service, host=member.name) for service in found]
+    return services
+
+
+def _services(host: Machine, deployment: Deployment) -> list[Service]:
     units = (*UNITS, *(f"docker-registry-proxy@{name}" for name in deployment.upstreams))
     states = host.exec(["systemctl", "is-active", *units], check=False).out.split()
     memory = _memory(host)
@@ -70,10 +81,17 @@ def _local(deployment: Deployment) -> list[Service]:
 
 def _remote(deployment: Deployment) -> list[Service]:
     """The endpoints as a client sees them: the mirror is open to all, the registry demands a login."""
+    ends = [deployment, *(_as_deployment(deployment, member) for member in deployment.members)]
     return [
-        Service("mirror", _answer(deployment, deployment.mirror_url, 200), 0.0),
-        Service("registry", _answer(deployment, deployment.registry_url, 401), 0.0),
+        Service(service, _answer(one, url, wanted), 0.0, one.name if deployment.members else "")
+        for one in ends
+        for service, url, wanted in (("mirror", one.mirror_url, 200), ("registry", one.registry_url, 401))
     ]
+
+
+def _as_deployment(deployment: Deployment, member: Member) -> Deployment:
+    """A member of a group as if it were alone."""
+    return replace(deployment, **asdict(member), members=())
 
 
 def _answer(deployment: Deployment, url: str, wanted: int) -> str:

@@ -48,7 +48,8 @@ class MachineSpec:
 
     ports: {port inside: (address outside, port outside or None for any free one)};
     volumes: {path inside: volume name}; files: {path inside: (content or file here, mode)};
-    address: a fixed one on the network; dns: name servers for what the network itself has no name for;
+    address: a fixed one on the network; more_networks: {network: fixed address there};
+    dns: name servers for what the network itself has no name for;
     hosts: addresses of names that neither knows;
     devices: paths on the engine's machine, the same inside;
     restarts_with_engine: it comes back after a restart of the engine or of its machine, unless it was stopped.
@@ -67,6 +68,7 @@ class MachineSpec:
     entrypoint: Sequence[str] | None = None
     command: Sequence[str] | None = None
     address: str | None = None
+    more_networks: Mapping[str, str] = field(default_factory=dict)
     dns: Sequence[str] = ()
     hosts: Mapping[str, str] = field(default_factory=dict)
     devices: Sequence[str] = ()
@@ -90,6 +92,8 @@ class Machine:
         report(f"booting {spec.name} ({spec.image})")
         machine = cls(client, _create(client, spec))
         try:
+            for network, address in spec.more_networks.items():
+                client.networks.get(network).connect(machine.container, ipv4_address=address)
             if spec.files:
                 machine.container.put_archive("/", pack(spec.files))
             start_container(machine.container, picked=not any(port for _address, port in spec.ports.values()))

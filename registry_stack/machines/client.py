@@ -8,7 +8,7 @@ from pathlib import Path
 import docker
 
 from registry_stack.client_config import client_configuration
-from registry_stack.deployment import Deployment
+from registry_stack.deployment import Deployment, Member
 from registry_stack.docker.machine import Machine, MachineSpec
 from registry_stack.images.project import ensure_project_image
 from registry_stack.polling import wait_until
@@ -33,11 +33,12 @@ def docker_client(
     host: str,
     report: ProgressCallback = no_progress,
     suite: str = "",
+    members: Sequence[str] = (),
 ) -> Machine:
     """A machine with Docker, configured as `tox -e client-config -- docker` prints it.
 
-    `host` is the deployment's name at that place, where it listens on the standard ports; `suite` is the Debian whose
-    clients it has, the oldest that is supported unless given.
+    `host` is the deployment's name at that place, where it listens on the standard ports, of a group `members` are the
+    names of its hosts; `suite` is the Debian whose clients it has, the oldest that is supported unless given.
     """
     spec = MachineSpec(
         image=ensure_project_image(client, "client", report, suite),
@@ -50,13 +51,14 @@ def docker_client(
     )
     machine = Machine.boot(client, spec, report)
     machine.wait_for_docker()
-    configure(machine, "docker", deployment, host)
+    configure(machine, "docker", deployment, host, members)
     return machine
 
 
-def configure(machine: Machine, kind: str, deployment: Deployment, host: str) -> None:
+def configure(machine: Machine, kind: str, deployment: Deployment, host: str, members: Sequence[str] = ()) -> None:
     """Run the commands that `client-config` prints, as far as they need nobody to type a password."""
-    seen = replace(deployment, mirror_url=f"https://{host}", registry_url=f"https://{host}:5000")
+    there = [Member(name, f"https://{name}", f"https://{name}:5000") for name in members]
+    seen = replace(deployment, mirror_url=f"https://{host}", registry_url=f"https://{host}:5000", members=there)
     lines = client_configuration(kind, seen).splitlines()
     script = "\n".join(line for line in lines if " login " not in line and not line.startswith("systemctl"))
     machine.put("/root/ca.crt", Path(deployment.ca_file))
@@ -64,7 +66,8 @@ def configure(machine: Machine, kind: str, deployment: Deployment, host: str) ->
     if kind == "docker":
         # What `systemctl reload docker` does elsewhere: the engine is this machine's first process.
         machine.container.kill(signal="SIGHUP")
-        wait_until(lambda: _mirror_status(machine, seen.mirror_url), 30, f"{machine.name} to use the mirror")
+        mirror = seen.mirror_urls[0]
+        wait_until(lambda: _mirror_status(machine, mirror), 30, f"{machine.name} to use the mirror")
 
 
 def _mirror_status(machine: Machine, url: str) -> str | None:

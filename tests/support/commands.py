@@ -34,14 +34,17 @@ class Done:
         return self.seconds - float(line.split(" s ")[0])
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    """`python -m registry_stack …`, not waited for."""
+def start(*arguments: str, root: Path = ROOT, clouds_file: Path | None = None) -> subprocess.Popen[str]:
+    """`python -m registry_stack …` of the checkout in `root`, not waited for."""
     # A cloud named by the environment would be deployed to.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
+    environment["PYTHONPATH"] = str(root)
+    if clouds_file is not None:
+        environment["OS_CLIENT_CONFIG_FILE"] = str(clouds_file)
     return subprocess.Popen(
         # What a shell starts in the background ignores Ctrl-C, and so would this.
         ["env", "--default-signal=INT", sys.executable, "-m", "registry_stack", *arguments],
-        cwd=ROOT,
+        cwd=root,
         env=environment,
         text=True,
         stdin=subprocess.DEVNULL,
@@ -56,10 +59,10 @@ def finish(process: subprocess.Popen[str], started: float, timeout_s: float = 20
     return Done(process.returncode, out, err, time.monotonic() - started)
 
 
-def run(*arguments: str, timeout_s: float = 200) -> Done:
+def run(*arguments: str, timeout_s: float = 200, root: Path = ROOT, clouds_file: Path | None = None) -> Done:
     """`python -m registry_stack …`."""
     started = time.monotonic()
-    return finish(start(*arguments), started, timeout_s)
+    return finish(start(*arguments, root=root, clouds_file=clouds_file), started, timeout_s)
 
 
 def deploy(name: str, *arguments: str) -> tuple[str, ...]:

@@ -165,6 +165,20 @@ def test_demo_refuses_a_link_without_a_rate(registry_stack: Command) -> None:
     assert result.stderr.strip().endswith("error: --rate 0: a link needs a rate above 0 Mbit/s")
 
 
+@pytest.mark.parametrize("command", ["deploy", "demo"])
+@pytest.mark.parametrize("hosts", ["0", "9"])
+def test_impossible_number_of_hosts_is_refused(registry_stack: Command, command: str, hosts: str) -> None:
+    done = registry_stack(command, "--hosts", hosts)
+    assert done.code == 1
+    assert done.stderr.endswith(f"error: --hosts {hosts}: a deployment has 1 to 8 hosts\n")
+
+
+def test_group_without_shared_storage_is_refused(registry_stack: Command) -> None:
+    done = registry_stack("deploy", "--hosts", "2")
+    assert done.code == 1
+    assert "error: --hosts 2: the hosts of a group share the pushed images, so " in done.stderr
+
+
 @pytest.mark.parametrize("command", ["deploy", "status", "destroy", "doctor", "client-config", "demo"])
 def test_every_command_has_help(registry_stack: Command, command: str) -> None:
     result = registry_stack(command, "--help")

@@ -1,19 +1,29 @@
-"""`destroy --purge`, and the check of the certificate that a deployment presents."""
+"""`destroy --purge`, what an update notices, and the check of the certificate that a deployment presents."""
 
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from registry_stack.authority import has_authority
 from registry_stack.deployment import Deployment, State
 from registry_stack.errors import RegistryStackError
+from registry_stack.product import EXAMPLE, TEMPLATE
 from registry_stack.targets.cloud import certificate, target
 from registry_stack.targets.cloud.options import CloudOptions
+from registry_stack.targets.cloud.preflight import user_data_fits
+from registry_stack.template.environment import read_environment
+from registry_stack.template.parameters import resolve_parameters
+from registry_stack.template.template import load_template
 
 NAME = "one"
+REQUIRED = (
+    *("hostname", "domain", "server_key", "server_flavor", "server_image", "fip_network"),
+    *("os_username", "os_password", "os_region"),
+)
 KNOWN = Deployment(
     "cloud", NAME, "https://192.0.2.1", "https://192.0.2.1:5000", "/ca.crt", "docker", "/password", project="mine"
 )
@@ -99,6 +109,37 @@ def test_destroy_refuses_a_stack_of_another_project(monkeypatch: pytest.MonkeyPa
     assert State(NAME).load() == KNOWN
 
 
+@pytest.mark.parametrize(
+    ("transport", "by_hand", "updated"),
+    [
+        ("heat", {}, False),
+        ("heat", {"tag_ttl_seconds": "300"}, True),
+        ("heat", {"ready_timeout_seconds": "900"}, True),
+        # Such a server keeps its timeout: another one would replace the wait condition.
+        ("user_data", {"ready_timeout_seconds": "900"}, False),
+    ],
+)
+def test_parameter_changed_by_hand_is_noticed(transport: str, by_hand: dict[str, str], updated: bool) -> None:
+    """`openstack stack update --existing` leaves the tag of the request before."""
+    template = load_template(TEMPLATE)
+    values = resolve_parameters(template, read_environment([EXAMPLE], [f"settings_transport={transport}"]))
+    shown = {name: str(value) for name, value in values.items() if not template.parameters[name].hidden} | by_hand
+    shown |= {name: ",".join(value) for name, value in values.items() if isinstance(value, list)}
+    done: list[str] = []
+    stack = SimpleNamespace(
+        name=NAME,
+        matches=lambda _request: True,
+        files=dict,
+        is_marked_unhealthy=lambda _resource: False,
+        update=lambda *_arguments, **_more: done.append("updated"),
+    )
+    request: Any = SimpleNamespace(with_parameter=lambda *_arguments: None)
+    found = SimpleNamespace(parameters=shown, tags=[], stack_status="UPDATE_COMPLETE", stack_name=NAME)
+    job = target._Job(Cloud(None), stack, request, values, 1, CloudOptions(name=NAME), done.append)  # type: ignore[arg-type]
+    target._update(job, found)
+    assert ("updated" in done, f"stack {NAME} is up to date" in done) == (updated, not updated)
+
+
 def refusal(code: int) -> ssl.SSLCertVerificationError:
     error = ssl.SSLCertVerificationError(1, "certificate verify failed")
     error.verify_code = code
@@ -125,3 +166,69 @@ def test_operators_own_certificate_on_an_older_server_is_a_warning(monkeypatch: 
     monkeypatch.setattr(certificate, "get_status", refuse)
     warning = certificate.certificate_warning(KNOWN, new_server=False)
     assert warning.startswith("https://192.0.2.1 serves a certificate that the stack's CA did not issue: if it is ")
+
+
+GROUP = CloudOptions(name=NAME, hosts=3, parameters=[*(f"{name}=a" for name in REQUIRED), "os_authurl=http://a"])
+OUTPUTS = {
+    "mirror_url": "https://registry.example.com",
+    "registry_url": "https://registry.example.com:5000",
+    "mirror_urls": ["https://192.0.2.1", "https://192.0.2.2"],
+    "registry_urls": ["https://192.0.2.1:5000", "https://192.0.2.2:5000"],
+    "floating_ips": ["192.0.2.1", "192.0.2.2"],
+    "load_balancer_ip": "",
+    "ca_certificate": "PEM",
+    "registry_username": "docker",
+    "registry_password": "secret",
+    "upstreams": "",
+}
+
+
+def test_group_has_a_ca_of_its_own_that_stays() -> None:
+    values, given = target._values(GROUP)
+    assert (given["count"], values["settings_transport"]) == (3, "heat")
+    assert given["ca_certificate"]
+    assert target._values(GROUP)[1] == given
+    assert has_authority(State(NAME))
+
+
+def test_group_may_have_the_users_ca() -> None:
+    own = replace(GROUP, parameters=[*GROUP.parameters, "ca_certificate=QQ==", "ca_certificate_key=Qg=="])
+    _values, given = target._values(own)
+    assert (given["ca_certificate"], given["ca_certificate_key"]) == ("QQ==", "Qg==")
+    assert not has_authority(State(NAME))
+
+
+def test_a_host_of_a_group_has_every_parameter_of_a_single_one() -> None:
+    values = target._host_values(target._values(GROUP)[0])
+    assert values.keys() == load_template(TEMPLATE).parameters.keys() | {"count", "load_balancer"}
+    assert user_data_fits(SimpleNamespace(current_project_id="p"), values) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "hosts", "has_ca", "message"),
+    [
+        ({}, 2, True, "stack one is one server, which cannot become a group: use another --name"),
+        ({"count": "2"}, 1, True, "stack one is a group, which cannot become one server: use another --name"),
+        ({"count": "2"}, 2, False, "the CA of the group one is not in .*: deploy from where it was made, or give "),
+    ],
+)
+def test_what_cannot_be_updated_is_refused(parameters: dict[str, str], hosts: int, has_ca: bool, message: str) -> None:
+    with pytest.raises(RegistryStackError, match=f"^{message}"):
+        target._refuse_other_kind(SimpleNamespace(parameters=parameters), replace(GROUP, hosts=hosts), has_ca)
+    target._refuse_other_kind(SimpleNamespace(parameters={"count": "2"}), GROUP, True)
+
+
+@pytest.mark.parametrize(("balancer", "address"), [("", "192.0.2.1"), ("192.0.2.9", "192.0.2.9")])
+def test_members_are_remembered(monkeypatch: pytest.MonkeyPatch, balancer: str, address: str) -> None:
+    monkeypatch.setattr(target, "certificate_warning", lambda *_: "")
+    outputs = OUTPUTS | {"load_balancer_ip": balancer}
+    job: Any = SimpleNamespace(
+        options=replace(GROUP, hosts=2), stack=SimpleNamespace(outputs=lambda: outputs), connection=Cloud(None)
+    )
+    found = target._remember(job, True)
+    assert State(NAME).load() == found
+    assert (found.mirror_url, found.address) == ("https://registry.example.com", address)
+    assert [(one.name, one.mirror_url, one.address) for one in found.members] == [
+        ("one-0", "https://192.0.2.1", "192.0.2.1"),
+        ("one-1", "https://192.0.2.2", "192.0.2.2"),
+    ]

@@ -49,6 +49,13 @@ def test_old_record_without_cloud_and_project_is_read(state: Path) -> None:
     assert State("one").load() == LOCAL
 
 
+def test_record_is_read_by_an_earlier_version_that_knows_no_groups(state: Path) -> None:
+    """Who goes back to that one has no group."""
+    State("one").save(LOCAL)
+    assert not {"members", "load_balancer"} & json.loads((state / "one" / "deployment.json").read_text()).keys()
+    assert State("one").load() == LOCAL
+
+
 def test_deployments_on_the_lab_are_forgotten_with_it(state: Path) -> None:
     assert forget_all("lab") == []
     State("here").save(LOCAL)

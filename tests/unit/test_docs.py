@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_stack.product import ROOT, TEMPLATE
+from registry_stack.product import GROUP_TEMPLATE, ROOT, TEMPLATE
 from registry_stack.template.document import parameters_page
 from registry_stack.template.template import load_template
 
@@ -50,13 +50,15 @@ def test_broken_links_are_found(tmp_path: Path) -> None:
 
 def test_parameters_page_is_current() -> None:
     """After a change of the template: python -m registry_stack.template.document > docs/parameters.md"""
-    assert (ROOT / "docs/parameters.md").read_text() == parameters_page(load_template(TEMPLATE))
+    assert (ROOT / "docs/parameters.md").read_text() == parameters_page(
+        load_template(TEMPLATE), load_template(GROUP_TEMPLATE)
+    )
 
 
 def test_every_parameter_is_on_the_page() -> None:
     """Only parameters in a group are: one without a group would be missing."""
     template = load_template(TEMPLATE)
-    assert re.findall(r"^\| `(\w+)`", parameters_page(template), re.MULTILINE) == [
+    assert re.findall(r"^\| `(\w+)`", parameters_page(template, template), re.MULTILINE) == [
         name for group in template.groups for name in group.parameters
     ]
     assert {name for group in template.groups for name in group.parameters} == set(template.parameters)

@@ -4,11 +4,13 @@ import hashlib
 import json
 from argparse import Namespace
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from loadtests.benchmark.group_testbed import LoadFigures
 from loadtests.benchmark.performance_targets import check_targets
 from loadtests.benchmark.profiles import FULL, QUICK
 from loadtests.benchmark.report import write_report
@@ -18,6 +20,7 @@ from loadtests.support.fault_injection import Outage
 from loadtests.support.images import Recipe, RegistryFiles, choose_zipf
 from loadtests.support.metrics import Failure, Metrics, percentile
 from loadtests.support.options import parse_images
+from loadtests.support.registry.protocol import RequestError, Response, WrongBytesError, ask_in_turn
 from loadtests.support.thresholds import HIT_LATENCY, HIT_RATIO, Outcome, Threshold, judge, verdict_of_all
 from registry_stack.errors import RegistryStackError
 
@@ -163,6 +166,37 @@ def test_outage_explains_only_failures_of_its_service(
     assert outage.explains(Failure(sent, failed, "layer", "reset", wrong)) is explained
 
 
+@pytest.mark.parametrize(
+    ("failed_at", "explained"), [({"a"}, True), ({"b"}, False), ({"a", "b"}, False), (set(), True)]
+)
+def test_outage_of_a_member_explains_only_what_failed_there(failed_at: set[str], explained: bool) -> None:
+    outage = Outage("docker-registry", killed=10, recovered=12, urls=frozenset({"a"}))
+    assert outage.explains(Failure(11, 11.1, "push: blob", "reset", urls=frozenset(failed_at))) is explained
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked", "error"),
+    [
+        ({"a": None, "b": None}, ["a"], ""),
+        ({"a": RequestError("HTTP 502"), "b": None}, ["a", "b"], ""),
+        ({"a": RequestError("HTTP 502"), "b": RequestError("reset")}, ["a", "b"], "reset"),
+        ({"a": WrongBytesError("wrong bytes"), "b": None}, ["a"], "wrong bytes"),
+    ],
+)
+def test_members_of_a_group_are_asked_until_one_answers(
+    answers: dict[str, RequestError | None], asked: list[str], error: str
+) -> None:
+    def ask(url: str) -> Response:
+        if failure := answers[url]:
+            raise failure
+        return Response({}, url, 0, b"")
+
+    seen: list[str] = []
+    with pytest.raises(RequestError, match=error) if error else nullcontext():
+        assert ask_in_turn(answers, ask, seen).digest == asked[-1]
+    assert seen == asked
+
+
 def figures(rps: float) -> RequestFigures:
     """One round at this rate."""
     return RequestFigures(rps, mb_per_s=1.0, p50_ms=1.0, p99_ms=2.0, requests=1, errors=0)
@@ -172,6 +206,23 @@ def test_ratios_are_paired_per_round() -> None:
     static = [figures(rps) for rps in (1000, 200, 1000)]
     mirror = [figures(rps) for rps in (900, 180, 100)]
     assert relative_figures(mirror, static)["rps_of_static"] == 0.9
+
+
+def test_load_of_a_group_counts_pulls_and_pushes() -> None:
+    figures = LoadFigures()
+    for line in (
+        {"kind": "pull", "failed": "", "wrong": False, "failovers": 2},
+        {"kind": "pull", "failed": "HTTP 502", "wrong": False, "failovers": 0},
+        {"kind": "push", "failures": [], "pushed": ["a", "1", "sha256:1"]},
+        {"kind": "push", "failures": ["reset"], "pushed": ["a", "2", "sha256:2"]},
+        {"kind": "push", "failures": ["reset", "HTTP 503"], "pushed": None},
+    ):
+        figures.add(line)
+    row = figures.row()
+    assert (row["pulls"], row["failed"], row["failovers"]) == (2, 1, 2)
+    assert (row["pushes"], row["pushes_failed"], row["pushes_failed_twice"]) == (3, 2, 1)
+    assert row["reasons"] == ["HTTP 502", "reset", "HTTP 503"]
+    assert [tag for _repo, tag, _digest in figures.pushed] == ["1", "2"]
 
 
 @pytest.fixture
@@ -200,6 +251,23 @@ def test_targets_are_met_missed_or_not_measured(results: Results) -> None:
     assert targets["digest: rate vs nginx static"] == (0.5, False)
     assert targets["64 MiB blob: throughput vs nginx static"] == (None, False)
     assert targets["upstream killed: failed pulls and requests"] == (None, False)
+
+
+def test_groups_have_targets_where_they_were_measured(results: Results) -> None:
+    assert not any(target.name.startswith("group") for target in results.targets)
+    for members, failed in ((1, 7), (2, 1)):
+        herd = {"upstream_ratio": 1.01, "failed": 0}
+        results.add("group herds", members=members, clients=100, **herd)
+        results.add("group faults", members=members, fault="killed", pulls=9, failed=failed, pushes=3, lost=0)
+    check_targets(results, QUICK)
+    found = {target.name: target.met for target in results.targets if target.name.startswith(("group", "single"))}
+    assert found == {
+        "single host with a Swift: upstream bytes of a cold image for 100 clients": True,
+        "group of 2: upstream bytes of a cold image for 100 clients": True,
+        "single host with a Swift, all faults: acknowledged pushes that are lost": True,
+        "group of 2, all faults: failed pulls": False,
+        "group of 2, all faults: acknowledged pushes that are lost": True,
+    }
 
 
 def test_report_shows_targets_figures_and_plots(results: Results, tmp_path: Path) -> None:

@@ -48,6 +48,19 @@ def test_wait_retries_after_a_connection_failure() -> None:
     assert said == ["retrying: reset by peer"]
 
 
+def test_failure_is_the_hosts_own_reason() -> None:
+    """Without what Heat puts before it."""
+    heat = Heat(["UPDATE_FAILED"])
+    failed = SimpleNamespace(
+        resource_name="settings",
+        resource_status="UPDATE_FAILED",
+        resource_status_reason="Error: resources.settings: Deployment to server failed: error : os_password: refused",
+        updated_time="",
+    )
+    heat.resources = SimpleNamespace(list=lambda *_names, **_options: [failed])
+    assert Stack(heat, "name").failure() == "settings: os_password: refused"
+
+
 def test_wait_retries_after_a_503() -> None:
     heat, said = (
         Heat(["CREATE_IN_PROGRESS", HTTPServiceUnavailable("no server"), "CREATE_COMPLETE"]),
@@ -103,3 +116,23 @@ def test_tag_identifies_the_original_request() -> None:
         Request.read("other", TEMPLATE, [], {"hostname": "one", "ready_timeout_seconds": 900}),
     ):
         assert other.tag != first.tag
+
+
+def test_failure_of_a_member_is_named_once() -> None:
+    """The groups around it fail with the same words."""
+    own = "Deployment to server failed: error : os_password: refused"
+    failed = [
+        SimpleNamespace(
+            resource_name=name, resource_status="UPDATE_FAILED", resource_status_reason=reason, updated_time=at
+        )
+        for at, (name, reason) in enumerate(
+            [
+                ("settings", f"Error: resources.settings: {own}"),
+                ("1", f"Error: resources[1].resources.settings: {own}"),
+                ("members", f"Error: resources.members.resources[1].resources.settings: {own}"),
+            ]
+        )
+    ]
+    heat = Heat(["UPDATE_FAILED"])
+    heat.resources = SimpleNamespace(list=lambda *_names, **_options: failed)
+    assert Stack(heat, "name").failure() == "settings: os_password: refused"

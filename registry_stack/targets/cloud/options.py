@@ -11,7 +11,7 @@ Ask = Callable[[str], bool]
 
 @dataclass(frozen=True)
 class CloudOptions:
-    """Which cloud, which stack, with which parameters. `target` is remembered with the deployment."""
+    """Which cloud, which stack, with which parameters; several hosts are a group. `target` is remembered."""
 
     cloud: str | None = None
     clouds_file: Path | None = None
@@ -20,5 +20,6 @@ class CloudOptions:
     environments: Sequence[Path] = ()
     parameters: Sequence[str] = ()
     keep_on_failure: bool = False
+    hosts: int = 1
     # Called with the side effect of an update; returns whether to continue.
     ask: Ask = field(default=lambda _consequence: True)

@@ -3,17 +3,18 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from heatclient.exc import HTTPException
 from keystoneauth1.exceptions import ClientException
 from openstack.connection import Connection
 from openstack.exceptions import SDKException
 
 from registry_stack.errors import RegistryStackError
 from registry_stack.product import TEMPLATE
-from registry_stack.targets.cloud.connection import ca_bundle
+from registry_stack.targets.cloud.connection import ca_bundle, heat
 from registry_stack.targets.cloud.s3 import s3_failure
 from registry_stack.targets.cloud.swift import swift_failure
 from registry_stack.template.template import load_template
-from registry_stack.userdata.render import longest_references, render_user_data
+from registry_stack.userdata.render import check_size, longest_references, render_user_data
 
 MEMORY_MB = 1024
 
@@ -23,6 +24,7 @@ Check = Callable[[Connection, Mapping[str, Any]], str | None]
 def preflight(connection: Connection, values: Mapping[str, Any], *, new: bool = True) -> list[str]:
     """Every failure, one line each, naming the parameter; none when the stack can be created.
 
+    `values` are those of a host; of a group, `count` and `load_balancer` come with them.
     `new` False leaves out the quotas, whose share an existing stack has already taken.
     """
     checks = [*_CHECKS, *(_QUOTAS if new else [])]
@@ -118,26 +120,56 @@ def _s3(_connection: Connection, values: Mapping[str, Any]) -> str | None:
         return s3_failure(values, verify)
 
 
-def user_data_fits(connection: Connection, values: Mapping[str, Any]) -> str | None:
-    """Rendering refuses what is too long."""
-    template = load_template(TEMPLATE)
-    known = {"OS::project_id": connection.current_project_id, **values}
-    render_user_data(template, known, longest_references(template))
+def _settings_transport(connection: Connection, values: Mapping[str, Any]) -> str | None:
+    """Heat has what brings the settings, and lets this project use it."""
+    if values["settings_transport"] != "heat":
+        return None
+    for resource_type in ("OS::Heat::DeployedServer", "OS::Heat::SoftwareDeployment"):
+        try:
+            heat(connection).resource_types.get(resource_type)
+        except HTTPException as error:
+            if error.code not in (403, 404):
+                return f"settings_transport: Heat does not answer: HTTP {error.code}"
+            return f"settings_transport: this cloud's Heat has no {resource_type}: use user_data instead of heat"
     return None
 
 
-def _servers(connection: Connection, _values: Mapping[str, Any]) -> str | None:
-    limits = connection.compute.get_limits().absolute
-    left = limits.instances - limits.instances_used if limits.instances >= 0 else 1
-    return None if left >= 1 else f"quota: no server left of {limits.instances} (openstack quota show)"
+def user_data_fits(connection: Connection, values: Mapping[str, Any]) -> str | None:
+    """Refuse what Nova would not take."""
+    template = load_template(TEMPLATE)
+    known = {"OS::project_id": connection.current_project_id, **values}
+    check_size(render_user_data(template, known, longest_references(template)), known)
+    return None
+
+
+def _load_balancer(connection: Connection, values: Mapping[str, Any]) -> str | None:
+    wanted = values.get("load_balancer")
+    if wanted == "octavia" and not connection.has_service("load-balancer"):
+        return "load_balancer: this cloud has no Octavia: use vip or none instead of octavia"
+    if wanted == "vip" and connection.network.find_extension("allowed-address-pairs") is None:
+        return "load_balancer: ports of this cloud's Neutron allow no other address: use none instead of vip"
+    return None
+
+
+def _hosts(values: Mapping[str, Any]) -> int:
+    return int(values.get("count", 1))
+
+
+def _servers(connection: Connection, values: Mapping[str, Any]) -> str | None:
+    limits, wanted = connection.compute.get_limits().absolute, _hosts(values)
+    left = limits.instances - limits.instances_used if limits.instances >= 0 else wanted
+    if left >= wanted:
+        return None
+    return f"quota: {max(left, 0) or 'no'} server left of {limits.instances}, {wanted} needed (openstack quota show)"
 
 
 def _network_quota(connection: Connection, values: Mapping[str, Any]) -> str | None:
     """A port and a floating IP; without an existing network, the network's own share as well."""
     quota = connection.network.get_quota(str(connection.current_project_id), details=True)
-    wanted = {"floating_ips": 1, "ports": 1, "security_groups": 1}
+    hosts, balancer = _hosts(values), int(values.get("load_balancer") in ("octavia", "vip"))
+    wanted = {"floating_ips": hosts + balancer, "ports": hosts + balancer, "security_groups": 1}
     if not values["network"]:
-        wanted |= {"networks": 1, "routers": 1, "ports": 3}
+        wanted |= {"networks": 1, "routers": 1, "ports": wanted["ports"] + 2}
     short = [name for name, number in wanted.items() if _left(getattr(quota, name)) < number]
     return f"quota: not enough {', '.join(short).replace('_', ' ')} left (openstack quota show)" if short else None
 
@@ -148,7 +180,7 @@ def _left(usage: Mapping[str, int]) -> float:
 
 
 def _volumes(connection: Connection, values: Mapping[str, Any]) -> str | None:
-    size = int(values["cache_volume_size"])
+    size = int(values["cache_volume_size"]) * _hosts(values)
     if not size:
         return None
     if not connection.has_service("block-storage") and not connection.has_service("volumev3"):
@@ -160,5 +192,17 @@ def _volumes(connection: Connection, values: Mapping[str, Any]) -> str | None:
     return None
 
 
-_CHECKS: list[Check] = [_key_pair, _image, _flavor, _external_network, _network, _dns_zone, user_data_fits, _swift, _s3]
+_CHECKS: list[Check] = [
+    _key_pair,
+    _image,
+    _flavor,
+    _external_network,
+    _network,
+    _dns_zone,
+    _settings_transport,
+    _load_balancer,
+    user_data_fits,
+    _swift,
+    _s3,
+]
 _QUOTAS: list[Check] = [_servers, _network_quota, _volumes]

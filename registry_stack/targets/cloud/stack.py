@@ -1,6 +1,9 @@
 """A stack, created, updated, watched and deleted through python-heatclient with a deadline on every wait."""
 
 import contextlib
+import hashlib
+import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +22,8 @@ POLL_S = 2.0
 DELETE_DEADLINE_S = 600
 # What Heat needs in addition to the server's own deadline.
 MARGIN_S = 600
+# What Heat says before a host's own reason.
+_HEATS_OWN = re.compile(r"^Error: resources\S+: Deployment to server failed: error : ")
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Request:
     ) -> "Request":
         """Read from files. `parameters` are all that the user gave, resolved: in Heat, an environment file would win
         over them."""
-        files, body = template_utils.process_template_path(str(template))
+        files, body = _named_by_content(*template_utils.process_template_path(str(template)))
         more_files, environment = template_utils.process_multiple_environments_and_files(
             [str(path) for path in environments]
         )
@@ -156,12 +161,15 @@ class Stack:
             raise StackFailedError(f"{stack.stack_status}: {self.failure() or stack.stack_status_reason}")
 
     def failure(self) -> str:
-        """The reasons of the failed resources, the first to fail first."""
+        """The reasons of the failed resources, the first to fail first; not those around it, which repeat it."""
         failed = [
-            item for item in self.heat.resources.list(self.name, nested_depth=2) if "FAILED" in item.resource_status
+            item for item in self.heat.resources.list(self.name, nested_depth=3) if "FAILED" in item.resource_status
         ]
         failed.sort(key=lambda item: str(item.updated_time))
-        return "; ".join(f"{item.resource_name}: {item.resource_status_reason}" for item in failed)
+        names: dict[str, str] = {}
+        for item in failed:
+            names.setdefault(_HEATS_OWN.sub("", item.resource_status_reason), item.resource_name)
+        return "; ".join(f"{name}: {reason}" for reason, name in names.items())
 
     def files(self) -> dict[str, str]:
         """The files that its template's get_file named, by URL."""
@@ -211,6 +219,29 @@ class Stack:
             return action()
         except HTTPException as error:
             raise RegistryStackError(f"Heat refuses stack {self.name}: {_words(error)}") from error
+
+
+def _named_by_content(files: Mapping[str, Any], body: dict[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """The same with other names for the files of a nested template, and for itself.
+
+    In a rolling update, members whose turn has not come still refer to what they were made from. Heat keeps both, but
+    under the same name the new one wins.
+    """
+    text = json.dumps(body)
+    nested = {url for url in files if f'"type": "{url}"' in text}
+    if not nested:
+        return files, body
+    made, names = dict[str, str](), dict[str, str]()
+    # The nested ones last: they name the others.
+    for url in sorted(files, key=lambda url: (url in nested, url)):
+        content = files[url].decode() if isinstance(files[url], bytes) else files[url]
+        for old, new in names.items():
+            content = content.replace(f'"{old}"', f'"{new}"')
+        folder, _slash, name = url.rpartition("/")
+        names[url] = f"{folder}/{hashlib.sha256(content.encode()).hexdigest()[:16]}/{name}"
+        made[names[url]] = content
+        text = text.replace(f'"{url}"', f'"{names[url]}"')
+    return made, dict(json.loads(text))
 
 
 def _minutes(seconds: float) -> int:

@@ -9,27 +9,38 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from registry_stack.targets.cloud.fingerprint import fingerprint
+from registry_stack.template.functions import Scope
 from registry_stack.template.template import Template
 from registry_stack.userdata.render import source_text
 
 SERVER = "server"
-# The properties whose change replaces a resource, of the resources that a server's user-data refers to: update_allowed
-# is False in properties_schema of heat/engine/resources/openstack; user_data and image have a policy of their own.
+# The properties whose change replaces a resource, of the resources that a server refers to: update_allowed is False in
+# properties_schema of heat/engine/resources/openstack; image and user_data have a policy of their own.
 _REPLACED_FOR = {
-    "OS::Nova::Server": ("user_data", "image", "key_name", "user_data_format"),
+    "OS::Nova::Server": ("image", "key_name", "user_data_format", "scheduler_hints"),
     "OS::Neutron::FloatingIP": ("floating_network",),
 }
+_POLICY = "user_data_update_policy"
 
 
-def server_parameters(template: Template) -> set[str]:
+def is_in_place(template: Template, values: Mapping[str, Any]) -> bool:
+    """Whether a server with these values takes changed settings in place: user-data counts for a new one only."""
+    policy = template.resources[SERVER]["properties"].get(_POLICY)
+    return bool(Scope(template, values, {}).evaluate(policy, f"resources.{SERVER}.properties.{_POLICY}") == "IGNORE")
+
+
+def server_parameters(template: Template, values: Mapping[str, Any]) -> set[str]:
     """The parameters whose change replaces the server."""
-    return set(_parameters(template, list(_snippets(template, SERVER).values())))
+    own = _parameters(template, list(_snippets(template, SERVER, values).values()), values)
+    return {"settings_transport", *own}
 
 
 def server_tag(template: Template, values: Mapping[str, Any], stack: str) -> str:
     """A tag that changes with anything that replaces the server."""
-    own = {name: values[name] for name in server_parameters(template) & values.keys()}
-    inputs = [_snippets(template, SERVER), template.conditions, source_text(template), own]
+    own = {name: values[name] for name in server_parameters(template, values) & values.keys()}
+    inputs = [_snippets(template, SERVER, values), own]
+    if not is_in_place(template, values):
+        inputs += [template.conditions, {"user-data": source_text(template, values)}]
     return fingerprint(SERVER, inputs, stack)
 
 
@@ -50,21 +61,27 @@ def replacement_reasons(
     A stack that was created by hand has no tag, so a changed secret goes unnoticed.
     """
     tags = [tag for tag in found.tags or [] if tag.startswith(f"{SERVER}-")]
-    reasons = sorted(changed_parameters(template, found.parameters, values).keys() & server_parameters(template))
-    if found.stack_status == "UPDATE_FAILED":
-        reasons.append("its last update failed")
-    if source_text(template) not in files.values():
-        reasons.append("another version's cloud-config")
+    changes = changed_parameters(template, found.parameters, values).keys()
+    reasons = sorted(changes & server_parameters(template, values))
+    if "settings_transport" not in found.parameters and is_in_place(template, values):
+        # A stack from before there was a choice.
+        reasons.append("settings_transport")
+    if not is_in_place(template, values):
+        if found.stack_status == "UPDATE_FAILED":
+            reasons.append("its last update failed")
+        if source_text(template, values) not in files.values():
+            reasons.append("another version's cloud-config")
     if not reasons and tags and server_tag(template, values, found.stack_name) not in tags:
         reasons.append("a secret, or another version's template")
     return reasons
 
 
-def consequence(reasons: Sequence[str], changes: Mapping[str, str]) -> str:
+def consequence(reasons: Sequence[str], changes: Mapping[str, str], hosts: int = 1) -> str:
     """The side effect of an update that a user must agree to; empty when there is none."""
     if reasons:
+        what = "the server" if hosts == 1 else "the servers, one after the other"
         return (
-            f"This replaces the server ({', '.join(reasons)}). The cache on its disk is lost; a cache volume and the "
+            f"This replaces {what} ({', '.join(reasons)}). The cache on its disk is lost; a cache volume and the "
             "images in Swift stay."
         )
     if "cache_volume_size" in changes:
@@ -75,18 +92,20 @@ def consequence(reasons: Sequence[str], changes: Mapping[str, str]) -> str:
     return ""
 
 
-def _snippets(template: Template, resource: str) -> dict[str, Any]:
+def _snippets(template: Template, resource: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """The properties of a resource whose change replaces it."""
     body = template.resources[resource]
-    wanted = _REPLACED_FOR.get(body["type"], ())
+    wanted = list(_REPLACED_FOR.get(body["type"], ()))
+    if resource == SERVER and not is_in_place(template, values):
+        wanted.append("user_data")
     return {name: value for name, value in body.get("properties", {}).items() if name in wanted}
 
 
-def _parameters(template: Template, snippet: Any) -> Iterator[str]:
+def _parameters(template: Template, snippet: Any, values: Mapping[str, Any]) -> Iterator[str]:
     """Every parameter that a snippet depends on, also through its conditions and the resources it refers to."""
     if isinstance(snippet, list):
         for item in snippet:
-            yield from _parameters(template, item)
+            yield from _parameters(template, item, values)
         return
     if not isinstance(snippet, dict):
         return
@@ -95,11 +114,13 @@ def _parameters(template: Template, snippet: Any) -> Iterator[str]:
         if name == "get_param":
             yield str(first)
         elif name in ("get_attr", "get_resource"):
-            yield from _parameters(template, list(_snippets(template, str(first)).values()))
+            yield from _parameters(template, list(_snippets(template, str(first), values).values()), values)
+        elif name == "if":
+            yield from _parameters(template, template.conditions.get(str(first)), values)
+            # The values of the branch that is not taken do not count.
+            yield from _parameters(template, Scope(template, values, {}).branch(snippet, "update plan")[1], values)
         else:
-            if name == "if":
-                yield from _parameters(template, template.conditions.get(str(first)))
-            yield from _parameters(template, argument)
+            yield from _parameters(template, argument, values)
 
 
 def _as_heat_shows(value: Any) -> str:

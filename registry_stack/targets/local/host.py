@@ -14,16 +14,25 @@ from registry_stack.docker.machine import MachineSpec
 from registry_stack.images.archive import save_images
 from registry_stack.images.project import ensure_project_image
 from registry_stack.machines.swift import swift_parameters
-from registry_stack.product import IMAGE_PARAMETERS, TEMPLATE
+from registry_stack.product import IMAGE_PARAMETERS, TEMPLATE, UNPACK_FILES
 from registry_stack.progress import ProgressCallback
 from registry_stack.targets.local.options import READY_DEADLINE_S, LocalOptions
 from registry_stack.template.functions import References
 from registry_stack.template.template import load_template
+from registry_stack.userdata.build import with_group_files
+from registry_stack.userdata.host_files import host_files
 from registry_stack.userdata.render import render_user_data
 from registry_stack.userdata.upstreams import parse_upstreams
 
 INPUTS_LABEL = "org.registry-stack.inputs"
 SEED = "/var/lib/cloud/seed/nocloud"
+# Of the host: its settings, what user-data makes of them, and the images that were handed over, with their ids here.
+ENVIRONMENT = "/etc/docker-registry/environment"
+USER_DATA_ENVIRONMENT = f"{ENVIRONMENT}.user-data"
+IMAGE_FOLDER = "/var/lib/registry-stack/images"
+IMAGE_IDS = "/var/lib/registry-stack/image-ids.json"
+# The settings that registry-apply does not change: see merge-settings.awk.
+_SERVER_SETTINGS = ("HOST_NAME=", "HOST_DOMAIN=", "FLOATING_IP=", "CACHE_VOLUME_ID=")
 # What must survive the host: see STATE in lib/paths.sh of the cloud-config.
 HOST_STATE = "/var/lib/registry"
 # What only a cloud needs, or what differs on one's own machine: weaker than anything the user gives.
@@ -42,15 +51,18 @@ LOCAL_DEFAULTS: dict[str, Any] = {
     "require_upstream": False,
     "fetch_storage_gb": 1,
     "ready_timeout_seconds": READY_DEADLINE_S,
+    # There is no Heat to bring them.
+    "settings_transport": "user_data",
 }
 
 
 @dataclass(frozen=True)
 class HostPlan:
-    """A host as it is to be; `digest` changes whenever it would come out different."""
+    """A host as it is to be; `settings` can be changed while it runs, a change of `digest` takes another host."""
 
     values: Mapping[str, Any]
     user_data: str
+    settings: str
     image: str
     digest: str
 
@@ -68,7 +80,11 @@ def render(values: Mapping[str, Any]) -> str:
         ("ready_handle", "endpoint"): "",
         ("ready_handle", "token"): "",
     }
-    return render_user_data(load_template(TEMPLATE), {"OS::project_id": "", **values}, references)
+    text = render_user_data(load_template(TEMPLATE), {"OS::project_id": "", **values}, references)
+    if values["group_members"] or values["ca_certificate_key"]:
+        # What Nova would have no room for.
+        text = with_group_files(text, UNPACK_FILES.read_text(encoding="utf-8"))
+    return text
 
 
 def plan_host(
@@ -76,9 +92,19 @@ def plan_host(
 ) -> HostPlan:
     """What to boot for these parameters; the host's own image is built if it is not there."""
     image, user_data = ensure_project_image(client, "host", report), render(values)
-    images = [client.images.get(values[name]).id for name in sorted(IMAGE_PARAMETERS)]
-    facts = [user_data, images, image, options.address, options.mirror_port, options.registry_port, options.swift]
-    return HostPlan(values, user_data, image, hashlib.sha256(json.dumps(facts).encode()).hexdigest())
+    files = {path: [file.content.decode(), file.mode] for path, file in host_files(user_data).items()}
+    settings = str(files.pop(USER_DATA_ENVIRONMENT)[0])
+    own = [line for line in settings.splitlines() if line.startswith(_SERVER_SETTINGS)]
+    facts = [files, own, image, options.address, options.mirror_port, options.registry_port, options.swift]
+    if peers := _own_address(values):
+        facts.append(peers)
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return HostPlan(values, user_data, settings, image, digest)
+
+
+def image_ids(client: docker.DockerClient, values: Mapping[str, Any]) -> dict[str, str]:
+    """The images that the host runs, with what they are here now."""
+    return {values[name]: str(client.images.get(values[name]).id) for name in sorted(IMAGE_PARAMETERS)}
 
 
 def host_spec(
@@ -86,17 +112,21 @@ def host_spec(
 ) -> MachineSpec:
     """The host's container, with its user-data as a NoCloud seed and the images it is to run."""
     values = plan.values
-    names = (values["hostname"], f"{values['hostname']}.{values['domain']}")
+    # All hosts of a group have the name that they share: a resolver gives the address of each.
+    hosts = [name for name in (values["hostname"], values.get("shared_hostname")) if name]
+    names = [name for host in hosts for name in (host, f"{host}.{values['domain']}")]
+    peers = _own_address(values)
     report("saving the images for the host")
     return MachineSpec(
         image=plan.image,
-        name=options.name,
+        name=options.host,
         labels={**options.all_labels, INPUTS_LABEL: plan.digest},
         network=options.network,
         aliases=(*names, *(f"{one}.{name}" for one in parse_upstreams(values["upstreams"]) for name in names)),
         hostname=values["hostname"],
         ports={443: (options.address, options.mirror_port), 5000: (options.address, options.registry_port)},
         volumes={HOST_STATE: options.volume},
+        more_networks={options.peers: peers} if peers else {},
         files=_files(client, options, plan),
         systemd=True,
         docker=True,
@@ -104,12 +134,19 @@ def host_spec(
     )
 
 
+def _own_address(values: Mapping[str, Any]) -> str:
+    """Where the other hosts of its group reach a host; empty when it is alone."""
+    addresses = str(values.get("group_members", "")).split(",")
+    return addresses[int(values.get("group_member", 0))]
+
+
 def _files(client: docker.DockerClient, options: LocalOptions, plan: HostPlan) -> dict[str, tuple[bytes | Path, int]]:
     """Files to hand over before the first boot."""
-    identity = {"instance-id": f"{options.name}-{plan.digest[:12]}", "local-hostname": plan.values["hostname"]}
-    images = save_images(client, sorted({plan.values[name] for name in IMAGE_PARAMETERS}))
+    identity = {"instance-id": f"{options.host}-{plan.digest[:12]}", "local-hostname": plan.values["hostname"]}
+    ids = image_ids(client, plan.values)
     return {
         f"{SEED}/user-data": (plan.user_data.encode(), 0o600),
         f"{SEED}/meta-data": (json.dumps(identity).encode(), 0o644),
-        **{f"/var/lib/registry-stack/images/{archive.name}": (archive, 0o600) for archive in images},
+        IMAGE_IDS: (json.dumps(ids).encode(), 0o644),
+        **{f"{IMAGE_FOLDER}/{archive.name}": (archive, 0o600) for archive in save_images(client, sorted(ids))},
     }

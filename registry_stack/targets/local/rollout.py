@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Sequence
 
 import docker
 from docker.errors import DockerException
@@ -18,12 +19,12 @@ READY = "/run/registry/ready.json"
 
 
 def _previous(options: LocalOptions) -> str:
-    return f"{options.name}-previous"
+    return f"{options.host}-previous"
 
 
 def recover_interrupted_rollout(client: docker.DockerClient, options: LocalOptions) -> None:
     """Clean up after a deploy that was killed halfway: the old host comes back unless the new one works."""
-    old, new = Machine.find(client, _previous(options)), Machine.find(client, options.name)
+    old, new = Machine.find(client, _previous(options)), Machine.find(client, options.host)
     if old is None:
         return
     if new is not None and new.running and read_readiness_report(new).get("status") == "SUCCESS":
@@ -31,19 +32,19 @@ def recover_interrupted_rollout(client: docker.DockerClient, options: LocalOptio
         return
     if new is not None:
         new.remove()
-    old.container.rename(options.name)
+    old.container.rename(options.host)
 
 
 def replace_with_rollback(
     client: docker.DockerClient, options: LocalOptions, spec: MachineSpec, deadline_s: float, report: ProgressCallback
 ) -> Machine:
     """Replace the old host by a new one; bring the old one back if the new one does not work."""
-    old = Machine.find(client, options.name)
+    old = Machine.find(client, options.host)
     was_running = old is not None and old.running
     fresh = not client.volumes.list(filters={"name": f"^{options.volume}$"})
     try:
         if old is not None:
-            report("parameters or images have changed: stopping the host to replace it")
+            report("what the host is made from has changed, not only settings: stopping it to replace it")
             old.container.stop(timeout=30)
             old.container.rename(_previous(options))
         machine = Machine.boot(client, spec, report)
@@ -56,6 +57,42 @@ def replace_with_rollback(
     return machine
 
 
+def boot_group(
+    client: docker.DockerClient,
+    specs: Sequence[tuple[LocalOptions, MachineSpec]],
+    deadline_s: float,
+    report: ProgressCallback,
+) -> None:
+    """Boot new hosts of a group at once, and wait for each; none of them stays when one does not work."""
+    volumes = {volume.name for volume in client.volumes.list()}
+    try:
+        for _member, spec in specs:
+            Machine.boot(client, spec, report)
+        for member, _spec in specs:
+            machine = Machine.find(client, member.host)
+            if machine is None:
+                raise RegistryStackError(f"{member.host} has been removed")
+            wait_until_ready(machine, prefixed(member.host, report), deadline_s)
+    except BaseException as error:
+        for member, _spec in specs:
+            failed = Machine.find(client, member.host)
+            if failed is None:
+                continue
+            _keep_logs(failed, member, error)
+            if member.keep_on_failure:
+                error.add_note(f"it was kept: docker exec -it {member.host} bash")
+                continue
+            failed.remove()
+            if member.volume not in volumes:
+                client.volumes.get(member.volume).remove(force=True)
+        raise
+
+
+def prefixed(name: str, report: ProgressCallback) -> ProgressCallback:
+    """Reports what one of several hosts does."""
+    return lambda line: report(line if line.startswith(name) else f"{name}: {line}")
+
+
 def _undo(
     client: docker.DockerClient,
     options: LocalOptions,
@@ -65,34 +102,39 @@ def _undo(
     fresh: bool,
 ) -> None:
     """After a failed or interrupted boot: keep its logs, remove it, bring the old host back."""
-    failed = Machine.find(client, options.name)
+    failed = Machine.find(client, options.host)
     # Interrupted while it was being stopped, the old host still has its name.
     if failed is not None and (old is None or failed.container.id != old.container.id):
-        _keep_logs(failed, options.name, error)
+        _keep_logs(failed, options, error)
         if options.keep_on_failure:
-            error.add_note(f"it was kept: docker exec -it {options.name} bash")
+            error.add_note(f"it was kept: docker exec -it {options.host} bash")
             return
         failed.remove()
     if old is not None:
         old.container.reload()
-        if old.name != options.name:
-            old.container.rename(options.name)
+        if old.name != options.host:
+            old.container.rename(options.host)
         if was_running:
             old.container.start()
             with contextlib.suppress(RegistryStackError):
                 wait_until_ready(old, no_progress)
             error.add_note("the previous host is running again")
     elif fresh:
-        try:
-            remove_labelled(client, f"{DEPLOYMENT_LABEL}={options.name}")
-        except DockerException as trouble:
-            # A container of somebody else's in its network, say. What went wrong before is still the error.
-            error.add_note(f"not everything of it could be removed: {trouble}")
+        remove_all(client, options, error)
 
 
-def _keep_logs(failed: Machine, name: str, error: BaseException) -> None:
+def remove_all(client: docker.DockerClient, options: LocalOptions, error: BaseException) -> None:
+    """Remove what a first deploy has made before it failed with this error."""
+    try:
+        remove_labelled(client, f"{DEPLOYMENT_LABEL}={options.name}")
+    except DockerException as trouble:
+        # A container of somebody else's in its network, say. What went wrong before is still the error.
+        error.add_note(f"not everything of it could be removed: {trouble}")
+
+
+def _keep_logs(failed: Machine, options: LocalOptions, error: BaseException) -> None:
     """Save the diagnostics; a failure to do so must not keep the old host from coming back."""
-    logs = State(name).folder / "failed"
+    logs = State(options.name).folder / (f"failed-{options.number}" if options.number else "failed")
     try:
         failed.collect(logs)
     except (DockerException, OSError, RegistryStackError) as trouble:

@@ -1,12 +1,13 @@
 """The local target: the cloud-config, booted by cloud-init and systemd in one container on a Docker engine."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import docker
 from docker.errors import APIError
 
-from registry_stack.deployment import Deployment, State
+from registry_stack.deployment import Deployment, Member, State
 from registry_stack.docker.engine import engine
 from registry_stack.docker.machine import Machine, remove_labelled
 from registry_stack.docker.ports import check_ports
@@ -16,11 +17,16 @@ from registry_stack.images.service import service_image
 from registry_stack.machines.swift import swift_machine
 from registry_stack.product import IMAGE_PARAMETERS, TEMPLATE, command_line
 from registry_stack.progress import ProgressCallback, no_progress
-from registry_stack.targets.local.host import INPUTS_LABEL, fallback_values, host_spec, plan_host
-from registry_stack.targets.local.options import DEPLOYMENT_LABEL, LocalOptions
+from registry_stack.targets.local.group import member_values, prepare_peers, refuse_unshared_storage, remove_peers
+from registry_stack.targets.local.host import INPUTS_LABEL, HostPlan, fallback_values, host_spec, plan_host
+from registry_stack.targets.local.in_place import apply_in_place
+from registry_stack.targets.local.options import DEPLOYMENT_LABEL, MOST_HOSTS, LocalOptions
 from registry_stack.targets.local.rollout import (
+    boot_group,
+    prefixed,
     read_readiness_report,
     recover_interrupted_rollout,
+    remove_all,
     replace_with_rollback,
     wait_until_ready,
 )
@@ -31,48 +37,113 @@ from registry_stack.userdata.upstreams import parse_upstreams
 
 
 def deploy(options: LocalOptions, environment: Environment, report: ProgressCallback = no_progress) -> Deployment:
-    """Bring the host up, or up to date, and return how to reach it; nothing is done when it is already so.
+    """Bring the hosts up, or up to date, and return how to reach them; nothing is done when that is so already.
 
+    A running host applies other settings and images by itself; it is replaced when what it is made from has changed.
     Raises RegistryStackError: bad parameters, a taken port, or the reason why the host does not work, after which
     what was there before is back.
     """
+    options.refuse_impossible()
     values = resolve_parameters(load_template(TEMPLATE), environment, fallback_values(options))
     for name in IMAGE_PARAMETERS:
         check_reference(values[name], name)
+    refuse_unshared_storage(options, values)
     client, state = engine(report), State(options.name)
-    recover_interrupted_rollout(client, options)
-    _check_ports(client, options)
+    members = options.members
+    for member in members:
+        recover_interrupted_rollout(client, member)
+        _check_ports(client, member)
     values |= {name: service_image(client, values[name], kind, report) for name, kind in IMAGE_PARAMETERS.items()}
     values["registry_password"] = values["registry_password"] or state.secret("generated-password")
-    plan = plan_host(client, options, values, report)
+    deadline_s = float(values["ready_timeout_seconds"])
+    if options.hosts == 1:
+        plan = plan_host(client, options, values, report)
+        _prepare(client, options, state, report)
+        host = _bring_up(client, options, plan, deadline_s, report)
+        _remove_others(client, options, report)
+        return _remember([host], members, values, state)
+    fresh = not client.volumes.list(filters={"label": f"{DEPLOYMENT_LABEL}={options.name}"})
+    addresses = prepare_peers(client, options)
+    plans = [
+        plan_host(client, member, values | member_values(member, values, addresses, state), report)
+        for member in members
+    ]
+    _prepare(client, options, state, report)
+    # New ones first: those that there are learn of hosts that work. Then one after the other, as in a group of Heat's.
+    new = [(one, plan) for one, plan in zip(members, plans, strict=True) if Machine.find(client, one.host) is None]
+    try:
+        boot_group(client, [(one, host_spec(client, one, plan, report)) for one, plan in new], deadline_s, report)
+    except BaseException as error:
+        if fresh and not options.keep_on_failure:
+            remove_all(client, options, error)
+        raise
+    booted = {one.host for one, _plan in new}
+    for one, plan in zip(members, plans, strict=True):
+        if one.host not in booted:
+            _bring_up(client, one, plan, deadline_s, prefixed(one.host, report))
+    _remove_others(client, options, report)
+    return _remember([_existing(client, one) for one in members], members, values, state)
+
+
+def _existing(client: docker.DockerClient, options: LocalOptions) -> Machine:
+    machine = Machine.find(client, options.host)
+    if machine is None:
+        raise RegistryStackError(f"{options.host} has been removed meanwhile")
+    return machine
+
+
+def _prepare(client: docker.DockerClient, options: LocalOptions, state: State, report: ProgressCallback) -> None:
+    """What is there before the hosts: their network, and Swift."""
     prepare_network(client, options)
     if options.swift:
         swift_machine(client, options.name, options.network, options.all_labels, state, report)
-    deadline_s = float(values["ready_timeout_seconds"])
-    host = Machine.find(client, options.name)
+
+
+def _bring_up(
+    client: docker.DockerClient, options: LocalOptions, plan: HostPlan, deadline_s: float, report: ProgressCallback
+) -> Machine:
+    """Have a host as planned: in place if that is enough."""
+    host = Machine.find(client, options.host)
     if host is None or host.container.labels.get(INPUTS_LABEL) != plan.digest:
-        host = replace_with_rollback(client, options, host_spec(client, options, plan, report), deadline_s, report)
-    else:
-        _ensure_running(host, deadline_s, report)
-    return _remember(host, options, values, state)
+        return replace_with_rollback(client, options, host_spec(client, options, plan, report), deadline_s, report)
+    _ensure_running(host, deadline_s, report)
+    apply_in_place(client, host, plan, report)
+    return host
+
+
+def _remove_others(client: docker.DockerClient, options: LocalOptions, report: ProgressCallback) -> None:
+    """Remove the hosts that a larger group had, with their caches."""
+    others = {one.host: one for one in replace(options, hosts=MOST_HOSTS).members[options.hosts :]}
+    for container in client.containers.list(all=True, filters={"label": f"{DEPLOYMENT_LABEL}={options.name}"}):
+        if container.name in others:
+            report(f"removing {container.name} with its cache")
+            container.stop(timeout=30)
+            Machine(client, container).remove()
+            client.volumes.get(others[container.name].volume).remove(force=True)
+    if options.hosts == 1:
+        remove_peers(client, options)
 
 
 def _ensure_running(host: Machine, deadline_s: float, report: ProgressCallback) -> None:
-    """Start a host that is as it should be but for that, and wait until it works."""
-    if host.running:
-        report(f"{host.name} is running with these parameters")
-    else:
-        report(f"{host.name} has these parameters but is stopped: starting it")
+    """Start a host that is made as it should be, and wait until it works."""
+    if not host.running:
+        report(f"{host.name} is stopped: starting it")
         host.start()
     wait_until_ready(host, report, deadline_s, hint=f"look with `docker exec {host.name} journalctl -b`")
 
 
 def find_host(name: str) -> Machine:
-    """The running host of a deployment."""
-    machine = Machine.find(engine(), name)
-    if machine is None or not machine.running:
+    """The running host of a deployment; of a group the first."""
+    machine = find_running(name)
+    if machine is None:
         raise RegistryStackError(f'the host "{name}" is not running: run `{command_line("deploy")}`')
     return machine
+
+
+def find_running(host: str) -> Machine | None:
+    """A host by the name of its container, if it is running."""
+    machine = Machine.find(engine(), host)
+    return machine if machine is not None and machine.running else None
 
 
 def list_resources(client: docker.DockerClient, name: str) -> list[str]:
@@ -98,19 +169,27 @@ def destroy(name: str, keep_data: bool = False) -> list[str]:
     return gone
 
 
-def _remember(machine: Machine, options: LocalOptions, values: Mapping[str, Any], state: State) -> Deployment:
-    """Write down how to reach the host, with its CA and password."""
+def _remember(
+    hosts: Sequence[Machine], members: Sequence[LocalOptions], values: Mapping[str, Any], state: State
+) -> Deployment:
+    """Write down how to reach the hosts, with their CA and password."""
     password = state.write("password", values["registry_password"] + "\n")
+    reached = [
+        Member(one.host, _url(one, machine.port(443), 443), _url(one, machine.port(5000), None))
+        for one, machine in zip(members, hosts, strict=True)
+    ]
+    warnings = [read_readiness_report(machine).get("reason", "") for machine in hosts]
     deployment = Deployment(
         target="local",
-        name=options.name,
-        mirror_url=_url(options, machine.port(443), 443),
-        registry_url=_url(options, machine.port(5000), None),
-        ca_file=str(state.write("ca.crt", _ca(machine))),
+        name=members[0].name,
+        mirror_url=reached[0].mirror_url,
+        registry_url=reached[0].registry_url,
+        ca_file=str(state.write("ca.crt", _ca(hosts[0]))),
         registry_username=values["registry_username"],
         password_file=str(password),
-        warning=read_readiness_report(machine).get("reason", ""),
+        warning="; ".join(dict.fromkeys(filter(None, warnings))),
         upstreams=parse_upstreams(values["upstreams"]),
+        members=tuple(reached) if len(reached) > 1 else (),
     )
     state.save(deployment)
     return deployment
@@ -133,7 +212,7 @@ def _check_ports(client: docker.DockerClient, options: LocalOptions) -> None:
     # What docker-py calls an engine behind a socket here.
     if not client.api.base_url.startswith("http+docker://"):
         return
-    host = Machine.find(client, options.name)
+    host = Machine.find(client, options.host)
     ours = host.published_ports if host else set()
     wanted = {"--mirror-port": options.mirror_port, "--registry-port": options.registry_port}
     check_ports(options.address, {option: port for option, port in wanted.items() if port not in ours})

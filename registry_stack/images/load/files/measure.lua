@@ -1,11 +1,15 @@
 -- wrk: the path and the Accept header to ask for are its arguments; the figures come as one JSON line at the end. A third
--- argument is the pause of each connection between two requests, in ms: without it, wrk measures at full load only.
+-- argument is the pause of each connection between two requests, in ms: without it, wrk measures at full load only. A fourth
+-- is a file with the Authorization header.
 function init(args)
   wrk.headers["Accept"] = args[2] or "*/*"
   wrk.path = args[1]
   local pause = tonumber(args[3])
   if pause then
     function delay() return pause end
+  end
+  if args[4] then
+    wrk.headers["Authorization"] = io.open(args[4]):read()
   end
 end
 
