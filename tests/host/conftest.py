@@ -17,6 +17,7 @@ from tests.support.collection import below
 from tests.support.deadlines import scaled
 from tests.support.evidence import Evidence
 from tests.support.oci import OciClient
+from tests.support.state import own_state
 from tests.support.upstream import Upstream
 
 EVIDENCE = pytest.StashKey[Evidence]()
@@ -67,11 +68,7 @@ def _collect(config: pytest.Config, folder: Path) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def state(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A state folder of this run instead of the user's."""
-    keep = str(request.config.getoption("--keep"))
-    folder = Path("/tmp/registry-stack-tests") / keep if keep else tmp_path_factory.mktemp("state")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("REGISTRY_STACK_STATE", str(folder))
+    with own_state(request.config.getoption("--keep"), tmp_path_factory) as folder:
         request.config.stash[STATE] = folder
         yield folder
 

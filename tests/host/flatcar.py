@@ -55,7 +55,7 @@ class Flatcar:
     def boot(cls, client: docker.DockerClient, name: str, network: str, labels: Mapping[str, str]) -> "Flatcar":
         """Boot one with an upstream at http://upstream.test:5000; returns when it has proved that it works."""
         values = _values(client)
-        machine = Machine.boot(client, _spec(client, name, network, labels, values))
+        machine = Machine.boot(client, machine_spec(client, name, network, labels, values))
         flatcar = cls(machine, values)
         flatcar.wait_until_ready()
         return flatcar
@@ -94,9 +94,10 @@ def _values(client: docker.DockerClient) -> dict[str, Any]:
     return values | {name: service_image(client, values[name], kind) for name, kind in IMAGE_PARAMETERS.items()}
 
 
-def _spec(
+def machine_spec(
     client: docker.DockerClient, name: str, network: str, labels: Mapping[str, str], values: Mapping[str, Any]
 ) -> MachineSpec:
+    """The machine, with the user-data of these parameters."""
     archives = save_images(client, sorted({values[name] for name in IMAGE_PARAMETERS}))
     return MachineSpec(
         image=ensure_project_image(client, "host"),

@@ -115,6 +115,16 @@ def test_pair_with_a_broken_chain_is_refused(target: Target, host: Host) -> None
     refused(target, host, "server.crt", content, "server.crt has a broken certificate in its chain")
 
 
+def test_expired_pair_is_refused(target: Target, host: Host) -> None:
+    """The last one, put there once more, must not replace the new one."""
+    with restored(target) as before:
+        since = journal(host)
+        put(target, own_authority(host).issue([target.reached_as], days=-1 / 48))
+        reason = "server.crt has expired, and the one in service has not"
+        since.until("registry-certs", f"error: {CERTIFICATES}: {reason}: {REFUSED}")
+        assert serials(target) == {before.serial}
+
+
 def test_folder_without_a_pair_is_refused(target: Target, host: Host) -> None:
     """Whoever looks for the last change there finds nothing to look at."""
     with restored(target) as before:

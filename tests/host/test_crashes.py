@@ -71,13 +71,13 @@ def test_repeated_crashes_are_backed_off_from(host: Host) -> None:
 
 def test_failures_before_the_container_are_backed_off_from(target: Target, host: Host) -> None:
     """As systemd itself would try again ten times a second."""
-    file = "/etc/docker-registry/extra-ca.pem"
+    file = "/etc/docker-registry/environment"
     content = host.file(file).content
     # What is written with each start: its time, and twice the pause before it.
     record = "/run/registry/backoff/docker-registry-edge"
     # Starts are counted from here.
     host.check_output(f"rm -f {record}; systemctl reset-failed docker-registry-edge")
-    target.write(file, b"not a certificate\n")
+    target.write(file, content + b"EXTRA_CA_CERTIFICATES='bm90aGluZwo='\n")
     try:
         host.run("systemctl restart docker-registry-edge")
         wait_until(
@@ -87,7 +87,7 @@ def test_failures_before_the_container_are_backed_off_from(target: Target, host:
         )
     finally:
         target.write(file, content)
-        host.check_output("chmod 0644 %s && systemctl restart docker-registry-edge", file)
+        host.check_output("systemctl restart docker-registry-edge")
         wait_until_working(target)
 
 

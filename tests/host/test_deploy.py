@@ -21,14 +21,13 @@ from tests.support.deadlines import scaled, wait_until
 from tests.support.oci import Auth, ImageRef, OciClient
 
 NAME = f"hosttest-{secrets.token_hex(4)}"
-USER = "registry_username=somebody"
+USER = ("-P", "registry_username=somebody")
+# Another host.
+OTHER = (*USER, "-P", "hostname=other")
 BROKEN_PEM = "-----BEGIN CERTIFICATE-----\nnothing\n-----END CERTIFICATE-----\n"
 # Which the host finds out at once.
 BROKEN = ("-P", f"extra_ca_certificates={base64.b64encode(BROKEN_PEM.encode()).decode()}")
-BROKEN_REASON = (
-    "error: the host does not work: docker-registry-edge does not start: "
-    "extra_ca_certificates holds no PEM certificates, or a broken one"
-)
+BROKEN_REASON = "extra_ca_certificates holds no PEM certificates, or a broken one"
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +132,20 @@ def test_status_is_one_object(deployed: str) -> None:
     assert {"mirror_url", "registry_url", "ca_file", "registry_username", "password_file"} <= set(known)
 
 
+def test_settings_are_applied_in_place(client: DockerClient, deployed: str, pushed: ImageRef) -> None:
+    password = current(NAME).password
+    done = run(*deploy(NAME, *USER))
+    assert done.code == 0, done.err
+    assert "applying in place, without a new host: registry_username" in done.err
+    assert host_of(client).container.id == deployed
+    assert current(NAME).registry_username == "somebody"
+    assert registry(client).pull("deploy/kept", "1").digest == pushed.digest
+    registry(client, ("docker", password)).expect(401, "GET", "/v2/")
+    done = run(*deploy(NAME, *USER, *BROKEN))
+    assert (done.code, done.error) == (1, f"error: {NAME} goes on as before: {BROKEN_REASON}")
+    registry(client).expect(200, "GET", "/v2/")
+
+
 @dataclass(frozen=True)
 class Before:
     """What was known of the host that was replaced."""
@@ -143,21 +156,19 @@ class Before:
 
 @pytest.fixture(scope="module")
 def changed(client: DockerClient, pushed: ImageRef) -> Before:
-    """Deployed again with another parameter; what was known before."""
+    """Deployed again as another host; what was known before."""
     before = Before(current(NAME).password, lasting(client))
-    done = run(*deploy(NAME, "-P", USER))
+    done = run(*deploy(NAME, *OTHER))
     assert done.code == 0, done.err
     return before
 
 
-def test_other_parameters_keep_what_was_pushed(
+def test_another_host_keeps_what_was_pushed(
     client: DockerClient, deployed: str, pushed: ImageRef, changed: Before
 ) -> None:
     assert host_of(client).container.id != deployed
-    assert current(NAME).registry_username == "somebody"
     assert current(NAME).password == changed.password
     assert registry(client).pull("deploy/kept", "1").digest == pushed.digest
-    registry(client, ("docker", changed.password)).expect(401, "GET", "/v2/")
 
 
 def test_replacement_keeps_the_ca(client: DockerClient, changed: Before) -> None:
@@ -168,8 +179,9 @@ def test_replacement_keeps_the_ca(client: DockerClient, changed: Before) -> None
 @pytest.mark.usefixtures("changed")
 def test_failed_replacement_restores_the_old_host(client: DockerClient, pushed: ImageRef) -> None:
     before = host_of(client).container.id
-    done = run(*deploy(NAME, "-P", USER, *BROKEN))
-    assert (done.code, done.error) == (1, BROKEN_REASON)
+    done = run(*deploy(NAME, *USER, *BROKEN))
+    expected = f"error: the host does not work: docker-registry-edge does not start: {BROKEN_REASON}"
+    assert (done.code, done.error) == (1, expected)
     assert host_of(client).container.id == before
     wait_until(lambda: answers(client), 60, "the old host")
     assert registry(client).pull("deploy/kept", "1").digest == pushed.digest
@@ -182,14 +194,14 @@ def answers(client: DockerClient) -> str | None:
 
 @pytest.mark.usefixtures("changed")
 def test_killed_replacement_is_cleaned_up(client: DockerClient, pushed: ImageRef) -> None:
-    killed = start(*deploy(NAME, "-P", "registry_username=another"))
+    killed = start(*deploy(NAME, "-P", "hostname=another"))
     interrupt(client, killed, signal.SIGKILL)
     killed.communicate()
-    done = run(*deploy(NAME, "-P", USER))
+    done = run(*deploy(NAME, *OTHER))
     assert done.code == 0, done.err
     # It is the one from before, which was only stopped.
-    assert "but is stopped: starting it" in done.err
-    assert "have changed" not in done.err
+    assert "is stopped: starting it" in done.err
+    assert "replace" not in done.err
     assert registry(client).pull("deploy/kept", "1").digest == pushed.digest
     assert current(NAME).registry_username == "somebody"
     assert [part for part in local.list_resources(client, NAME) if part.startswith("container")] == [

@@ -101,6 +101,7 @@ def again(flatcar: Flatcar, tmp_path_factory: pytest.TempPathFactory) -> Before:
     """Booted a second time, after a file of the cloud-config was edited on the machine."""
     pushed = flatcar.client(5000, tmp_path_factory.mktemp("ca")).push("flatcar/kept", "1", [100_000])
     before = Before(pushed, flatcar.output(f"sha256sum {LASTING}"), applied(flatcar))
+    flatcar.output("echo \"TAG_TTL_SECONDS='7'\" | /opt/registry/registry-apply /dev/stdin")
     flatcar.output("echo '# edited' >> /etc/docker-registry/redis.conf")
     flatcar.output("rm /opt/registry/wait-for /etc/systemd/system/registry-gc.timer")
     flatcar.reboot()
@@ -111,6 +112,14 @@ def test_second_boot_applies_it_again(flatcar: Flatcar, again: Before) -> None:
     assert applied(flatcar) == again.applied + 1
     test_every_file_is_there_as_given(flatcar)
     test_units_are_up(flatcar)
+
+
+@pytest.mark.usefixtures("again")
+def test_second_boot_keeps_applied_settings(flatcar: Flatcar) -> None:
+    """Those of user-data, which have been written again, are older."""
+    assert b"TAG_TTL_SECONDS='60'" in flatcar.machine.read("/etc/docker-registry/environment.user-data")
+    assert b"TAG_TTL_SECONDS='7'" in flatcar.machine.read("/etc/docker-registry/environment")
+    assert "max-age=6," in flatcar.output("cat /run/registry/edge/upstream.conf")
 
 
 def test_second_boot_keeps_ca_key_and_secret(flatcar: Flatcar, again: Before) -> None:

@@ -123,6 +123,20 @@ def test_the_certificate_is_that_in_service(host: Host) -> None:
     )
 
 
+def test_the_ca_before_is_shown_as_long_as_it_is_kept(host: Host) -> None:
+    name, before = "host_certificate_not_after_timestamp_seconds", "/var/lib/registry/certs/ca.previous.crt"
+
+    def shown() -> bool:
+        return total(host, name, certificate="previous-ca") == total(host, name, certificate="ca") > 0
+
+    host.check_output(f"cp /home/root/registry_certs/ca.crt {before}")
+    try:
+        wait_for(host, lambda: None if shown() else "not yet", "the CA before")
+    finally:
+        host.check_output(f"rm {before}")
+    wait_for(host, lambda: "still there" if shown() else None, "it to be forgotten")
+
+
 def test_disk_and_cache_are_measured(host: Host, mirror: OciClient, upstream: Upstream) -> None:
     upstream.push(repo := fresh(), "measured", [1000])
     mirror.pull(repo, "measured")

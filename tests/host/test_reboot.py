@@ -12,7 +12,8 @@ from tests.support.oci import ImageRef, OciClient
 from tests.support.upstream import Upstream
 
 # Files that must be the same afterwards.
-LASTING = f"{CERTIFICATES}/* {CERTIFICATES}/.generated /var/lib/registry/http-secret /etc/docker-registry/environment"
+ENVIRONMENT = "/etc/docker-registry/environment"
+LASTING = f"{CERTIFICATES}/* {CERTIFICATES}/.generated /var/lib/registry/http-secret {ENVIRONMENT}"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ def before(target: Target, host: Host, upstream: Upstream) -> Iterator[Before]:
         put(target, pair)
         wait_for(target, pair)
         facts = Before(pushed, cached, pair, host.check_output(f"sha256sum {LASTING}"), boot_time(host))
+        # As if registry-apply had just begun to try other settings.
+        host.check_output(f"touch {ENVIRONMENT}.applying; sed -i 's/^EDGE_IMAGE=.*/EDGE_IMAGE=nothing/' {ENVIRONMENT}")
         upstream.stop()
         try:
             target.reboot()
@@ -78,6 +81,13 @@ def test_cached_image_survives_a_reboot_without_upstream(mirror: OciClient, befo
 
 def test_reboot_regenerates_nothing(host: Host, before: Before) -> None:
     assert host.check_output(f"sha256sum {LASTING}") == before.sums
+
+
+@pytest.mark.usefixtures("before")
+def test_interrupted_change_of_settings_is_undone(host: Host) -> None:
+    """The reboot has gone back to the settings that worked, or the edge would not run."""
+    assert not host.file(f"{ENVIRONMENT}.applying").exists
+    assert host.check_output(f"cmp {ENVIRONMENT} {ENVIRONMENT}.applied") == ""
 
 
 def test_own_certificate_still_serves(target: Target, host: Host, before: Before) -> None:

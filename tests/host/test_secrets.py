@@ -9,14 +9,16 @@ from registry_stack.targets.local.rollout import UNITS
 from tests.host.targets import Target
 
 CERTS = "/home/root/registry_certs"
+# Copies of the parameters, of the host's own.
+OWN = ("", ".user-data", ".taken", ".applied")
 # Owner and mode of what holds a secret. The containers run as 65532.
 FILES = {
-    "/etc/docker-registry/environment": (0, 0o600),
+    **dict.fromkeys((f"/etc/docker-registry/environment{own}" for own in OWN), (0, 0o600)),
     f"{CERTS}/ca.key": (0, 0o600),
     f"{CERTS}/server.key": (0, 0o600),
     "/var/lib/registry/http-secret": (0, 0o600),
     "/var/lib/registry/tls/server.key": (65532, 0o400),
-    "/run/registry/env/registry": (0, 0o600),
+    "/run/registry/env/docker-registry": (0, 0o600),
     "/run/registry/edge/htpasswd": (65532, 0o600),
     "/run/registry/edge/upstream.conf": (65532, 0o600),
 }
@@ -68,7 +70,7 @@ def test_nobody_else_can_read_a_secret(host: Host) -> None:
 def test_secret_search_finds_known_locations(host: Host) -> None:
     """The same search as root: it works."""
     search = f"grep -rIlFs -f - /etc/docker-registry /run/registry /var/lib/registry < {PATTERNS}"
-    assert {"/etc/docker-registry/environment", "/run/registry/env/registry"} <= found(host, search)
+    assert {"/etc/docker-registry/environment", "/run/registry/env/docker-registry"} <= found(host, search)
 
 
 def test_no_secret_in_the_journal(host: Host) -> None:

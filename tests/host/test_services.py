@@ -19,10 +19,16 @@ MEMORY_MIB = {
     "docker-redis": 128,
     "docker-registry": 512,
     "docker-registry-proxy": 512,
-    "docker-registry-edge": 256,
+    "docker-registry-edge": 512,
     "docker-registry-fetch": 512,
 }
-OTHER_UNITS = ("docker-registry-host.target", "registry-certs.path", "gen-cert-key.timer", "registry-gc.timer")
+OTHER_UNITS = (
+    "docker-registry-host.target",
+    "registry-certs.path",
+    "gen-cert-key.timer",
+    "registry-gc.timer",
+    "registry-backup.timer",
+)
 
 
 def inspect(host: Host, container: str) -> dict[str, Any]:

@@ -171,7 +171,7 @@ class Host:
         """Write the files that these parameters change."""
         files = files_of(values)
         for path, file in files.items():
-            if file.content != self._files[path].content:
+            if path not in self._files or file.content != self._files[path].content:
                 self.machine.put(path, file.content, file.mode)
         self.values, self._files = values, files
 

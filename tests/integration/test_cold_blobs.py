@@ -14,7 +14,7 @@ from tests.support.deadlines import scaled, wait_until
 from tests.support.personalities import Personalities, url_of
 
 SIZE = 4_000_000
-STORAGE = "/run/registry/env/fetch"
+STORAGE = "/run/registry/env/docker-registry-fetch"
 STORE = "/var/lib/registry/proxy"
 FULL = "/run/registry/cache/full"
 FOLLOWERS = 3

@@ -236,3 +236,24 @@ def _reference(registry: PushClient, repo: str, tag: str) -> dict[str, object]:
     media_type = json.loads(image.manifest)["mediaType"]
     platform = {"os": "linux", "architecture": tag}
     return {"mediaType": media_type, "digest": image.digest, "size": len(image.manifest), "platform": platform}
+
+
+def test_requests_wait_while_the_registry_is_started_anew(filesystem_host: Host, repo: str) -> None:
+    """An upload as well, of which nothing has been read yet. Whoever has no login does not wait."""
+    host, registry = filesystem_host, filesystem_host.registry
+    stranger = PushClient(registry.base_url, verify=str(registry.session.verify))
+    url, flag = registry.start_upload(repo), "/run/registry/restarting"
+    with ThreadPoolExecutor(2) as background:
+        try:
+            host.exec("touch", flag)
+            host.stop(REGISTRY)
+            uploading = background.submit(registry.request, "PATCH", url, data=bytes(200_000))
+            asking = background.submit(registry.request, "GET", "/v2/")
+            assert stranger.status("GET", "/v2/") == 401
+            host.start(REGISTRY)
+            assert not uploading.done()
+            assert not asking.done()
+        finally:
+            host.start(REGISTRY)
+            host.exec("rm", flag)
+        assert (uploading.result().status_code, asking.result().status_code) == (202, 200)
