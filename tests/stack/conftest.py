@@ -19,16 +19,23 @@ from tests.support.upstream import Upstream
 
 EVIDENCE = pytest.StashKey[Evidence]()
 WORLD = pytest.StashKey[StackUnderTest]()
+MEASURED = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[EVIDENCE] = Evidence("stack")
+    config.stash[MEASURED] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in below(__file__, items):
         # Of which one emulated boot may take five minutes.
         item.add_marker(pytest.mark.timeout(scaled(1200)))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    for line in config.stash[MEASURED]:
+        terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -39,6 +46,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
         folder = item.config.stash[EVIDENCE].keep(f"{item.name}-{report.when}", partial(StackUnderTest.collect, world))
         report.sections.append(("logs", folder))
     return report
+
+
+@pytest.fixture(scope="session")
+def measured(request: pytest.FixtureRequest) -> list[str]:
+    """Lines for the end of the output: durations that docs/operations.md gives."""
+    return request.config.stash[MEASURED]
 
 
 @pytest.fixture(scope="session")

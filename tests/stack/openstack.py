@@ -23,3 +23,9 @@ def openstack(lab: UsedLab, *arguments: str) -> Any:
     done = command(lab, *arguments, "-f", "json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def stack_update(lab: UsedLab, name: str, *options: str, **parameters: str) -> subprocess.CompletedProcess[str]:
+    """`openstack stack update` of these parameters with nothing but what Heat has."""
+    given = [part for key, value in parameters.items() for part in ("--parameter", f"{key}={value}")]
+    return command(lab, "stack", "update", "--existing", *options, *given, name)

@@ -15,9 +15,11 @@ from registry_stack.deployment import Deployment, current
 from registry_stack.docker.machine import Machine, MachineSpec, remove_labelled
 from registry_stack.images.project import ensure_project_image
 from registry_stack.lab import settings
+from registry_stack.product import TEMPLATE
+from registry_stack.progress import no_progress
 from registry_stack.targets.cloud import target as cloud
 from registry_stack.targets.cloud.connection import heat
-from registry_stack.targets.cloud.stack import Stack
+from registry_stack.targets.cloud.stack import Request, Stack
 from tests.support.commands import Done, finish, run, start
 from tests.support.deadlines import scaled, wait_until
 from tests.support.lab import UsedLab
@@ -187,9 +189,51 @@ class StackUnderTest:
         assert left == [], f"left behind by the tests: {', '.join(left)}"
 
 
+class StackBeside:
+    """Another stack on the lab, beside the one under test."""
+
+    def __init__(self, world: StackUnderTest, name: str) -> None:
+        self.world, self.name = world, name
+
+    @property
+    def stack(self) -> Stack:
+        """It, whether it is there or not."""
+        return Stack(heat_of(self.world.lab), self.name)
+
+    def request(self, **parameters: Any) -> Request:
+        """The parameters of the one under test, but for its name and these."""
+        return Request.read(self.name, TEMPLATE, [], self.world.parameters | {"hostname": self.name} | parameters)
+
+    def create(self, **parameters: Any) -> None:
+        """To the end."""
+        self.stack.create(self.request(**parameters), DEPLOY_S)
+        self.stack.wait(DEPLOY_S, no_progress)
+
+    def delete(self) -> None:
+        """With its server, its address and its login."""
+        if self.stack.get() is not None:
+            self.stack.delete(no_progress)
+
+    @property
+    def address(self) -> str:
+        """Its floating IP."""
+        return str(self.stack.outputs()["floating_ip"])
+
+    @property
+    def host(self) -> Host:
+        """Its server, over SSH."""
+        return ssh_host(self.address, self.world.lab.ssh_key, self.world.lab.ssh_user)
+
+
 def heat_of(lab: UsedLab) -> Any:
     """python-heatclient, as the operator."""
     return heat(lab.connect())
+
+
+def answers(client: OciClient) -> str | None:
+    """A probe."""
+    status = client.request("GET", "/v2/", timeout=10).status_code
+    return None if status == 200 else f"HTTP {status}"
 
 
 def boot_id(host: Host) -> str:

@@ -32,5 +32,5 @@ def test_both_commands_give_the_same_stack(lab: UsedLab) -> None:
     assert (new.returncode, old.returncode) == (0, 0), new.stderr + old.stderr
     facts = sorted(FACTS.findall(new.stdout))
     assert any(fact.startswith('"user_data": "#cloud-config') for fact in facts)
-    assert '"resource_type": "OS::Heat::WaitCondition"' in facts
+    assert '"resource_type": "OS::Heat::SoftwareDeployment"' in facts
     assert sorted(FACTS.findall(old.stdout)) == facts

@@ -58,7 +58,7 @@ def attempt(world: StackUnderTest, case: str) -> str:
 def test_host_failure_reason_fails_the_stack(world: StackUnderTest, case: str) -> None:
     """One after the other: two servers that boot at the same time on two emulating processors take twice as long."""
     reason = attempt(world, case)
-    assert reason.startswith("CREATE_FAILED: ready: "), reason
+    assert reason.startswith("CREATE_FAILED: settings: "), reason
     assert ON_THE_HOST[case][1] in reason
 
 

@@ -9,6 +9,7 @@ from tests.support.oci import ImageRef
 
 pytestmark = pytest.mark.long
 USER = "registry_username=another"
+REPLACING = "settings_transport=user_data"
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +25,10 @@ def is_there(world: StackUnderTest, pushed: ImageRef) -> bool:
 def test_server_replacement_is_announced_and_confirmed(deployed: StackUnderTest, pushed: ImageRef) -> None:
     """Asked, and nobody answers: nothing is changed."""
     server = deployed.server
-    done = deployed.deploy("-P", USER)
+    done = deployed.deploy("-P", REPLACING)
     assert (done.code, done.error) == (1, "error: confirmation needs a terminal: add --yes to continue")
-    assert "registry_username: docker -> another" in done.err
-    assert "This replaces the server (registry_username). The cache on its disk is lost" in done.err
+    assert "settings_transport: heat -> user_data" in done.err
+    assert "This replaces the server (settings_transport). The cache on its disk is lost" in done.err
     assert deployed.server == server
     assert is_there(deployed, pushed)
 
@@ -74,7 +75,7 @@ def in_s3(by_hand: StackUnderTest) -> StackUnderTest:
     }
     options = [part for name, value in parameters.items() for part in ("-P", f"{name}={value}")]
     before = by_hand.server
-    done = by_hand.deploy(*options, "-P", USER, "--yes")
+    done = by_hand.deploy(*options, "-P", USER, "-P", REPLACING, "--yes")
     assert done.code == 0, done.err
     assert by_hand.server != before
     assert credential["secret"] not in done.out + done.err
@@ -82,7 +83,7 @@ def in_s3(by_hand: StackUnderTest) -> StackUnderTest:
 
 
 def test_update_with_another_server(in_s3: StackUnderTest) -> None:
-    """Complete means that the new server works; its CA is in the output."""
+    """Complete means that the new server works, with its settings in user-data; its CA is in the output."""
     assert in_s3.deployment.registry_username == "another"
     in_s3.registry().expect(200, "GET", "/v2/")
     in_s3.mirror().expect(200, "GET", "/v2/")

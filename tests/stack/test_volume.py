@@ -2,48 +2,25 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from testinfra.host import Host
 
 from registry_stack.lab import lab
-from registry_stack.product import TEMPLATE
-from registry_stack.targets.cloud.stack import Request, Stack
-from tests.stack.stack_under_test import DEPLOY_S, StackUnderTest, heat_of
+from registry_stack.targets.cloud.stack import Request
+from tests.stack.stack_under_test import DEPLOY_S, StackBeside, StackUnderTest
 from tests.support.deadlines import factor
 from tests.support.oci import OciClient
-from tests.support.ssh import ssh_host
 
 pytestmark = pytest.mark.long
 
 
-class VolumeWorld:
+class VolumeWorld(StackBeside):
     """A second stack, with a volume; its pushed images are in Swift."""
 
-    def __init__(self, world: StackUnderTest) -> None:
-        self.world = world
-        self.name = f"{world.name}-volume"
-        self.stack = Stack(heat_of(world.lab), self.name)
-
-    def request(self, **parameters: str) -> Request:
-        """With a volume of one GB."""
-        own = {"hostname": self.name, "cache_volume_size": 1}
-        return Request.read(self.name, TEMPLATE, [], self.world.parameters | own | parameters)
-
-    def create(self) -> None:
-        """To the end; a server of this size and another one are more than the lab has memory for."""
-        self.stack.create(self.request(), DEPLOY_S)
-        self.stack.wait(DEPLOY_S, lambda _line: None)
-
-    @property
-    def address(self) -> str:
-        """Its floating IP."""
-        return str(self.stack.outputs()["floating_ip"])
-
-    @property
-    def host(self) -> Host:
-        """Its server, over SSH."""
-        return ssh_host(self.address, self.world.lab.ssh_key, self.world.lab.ssh_user)
+    def request(self, **parameters: Any) -> Request:
+        """With a volume of one GB; a server of this size and another one are more than the lab has memory for."""
+        return super().request(**{"cache_volume_size": 1} | parameters)
 
     def client(self, ca: str, port: int) -> OciClient:
         """Of one of its ports, logged in where that is asked, trusting one CA."""
@@ -55,13 +32,12 @@ class VolumeWorld:
 @pytest.fixture(scope="module")
 def created(world: StackUnderTest) -> Iterator[VolumeWorld]:
     lab.up(volumes=True, patience=factor())
-    made = VolumeWorld(world)
+    made = VolumeWorld(world, f"{world.name}-volume")
     try:
         made.create()
         yield made
     finally:
-        if made.stack.get() is not None:
-            made.stack.delete(lambda _line: None)
+        made.delete()
 
 
 def test_everything_lasting_is_on_the_volume(created: VolumeWorld, world: StackUnderTest) -> None:
@@ -74,7 +50,8 @@ def test_everything_lasting_is_on_the_volume(created: VolumeWorld, world: StackU
 
 
 def test_volume_outlives_the_server(created: VolumeWorld, world: StackUnderTest, tmp_path: Path) -> None:
-    """With another server: the same CA and what the mirror had, from the volume; the pushed images, from Swift."""
+    """With another server, which Heat waits for: the same CA and the cached image from the volume, the pushed images
+    from Swift."""
     certificate = created.stack.outputs()["ca_certificate"]
     (tmp_path / "ca.crt").write_text(certificate)
     mirror, registry = (created.client(str(tmp_path / "ca.crt"), port) for port in (443, 5000))
@@ -83,7 +60,7 @@ def test_volume_outlives_the_server(created: VolumeWorld, world: StackUnderTest,
     pushed = registry.push("volume/kept", "1", [10_000, 2_000_000])
     server, volume = (created.stack.resource_id(name) for name in ("server", "cache_volume"))
     request = created.request(registry_username="another")
-    created.stack.update(request, DEPLOY_S, lambda _line: None, replaced="ready_handle")
+    created.stack.update(request, DEPLOY_S, lambda _line: None, replaced="server")
     assert created.stack.resource_id("server") != server
     assert created.stack.resource_id("cache_volume") == volume
     assert created.stack.outputs()["ca_certificate"] == certificate
