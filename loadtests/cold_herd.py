@@ -6,12 +6,13 @@ r"""Measures a thundering herd: all users pull one cold image at once over a lim
 
 First one client pulls alone, then all of them together, for --rounds images; then the run ends. It deploys a temporary
 mirror, whose upstream counts bytes. With --host or --images, those images must be cold there, and nothing that only the
-upstream knows is measured.
+upstream knows is measured. With --hosts N that mirror is a group over whose members the clients spread; the upstream's
+bytes are then those for the whole group.
 
 A layer is fetched once if it is not larger than half of fetch_storage_gb, which is 1 for a local deployment.
 
 Of each layer, a client measures when the first byte comes, and how long none comes. The memory of the host is what its
-processes and containers use, without the page cache.
+processes and containers use, without the page cache; of a group, that of the member that uses most.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from gevent.event import Event
 from locust import FastHttpUser, events, task
 
 from loadtests.support.fake_upstream import FakeUpstream
-from loadtests.support.fault_injection import local_host
+from loadtests.support.fault_injection import local_hosts
 from loadtests.support.host_usage import memory_mib
 from loadtests.support.images import Recipe
 from loadtests.support.scenario import Scenario
@@ -69,6 +70,7 @@ scenario = Scenario(
     where="temporary",
     recipes=recipes,
     warm=False,
+    group=True,
     minimum_images=2,
 )
 
@@ -142,9 +144,10 @@ def _run_rounds() -> None:
 def _watch_memory() -> None:
     """Keep the peak of what the host uses, if it can be looked into."""
     with suppress(RegistryStackError):
-        host = local_host(scenario.mirror)
+        hosts = local_hosts(scenario.mirror)
         while True:
-            scenario.facts["memory, MiB"] = max(memory_mib(host), scenario.facts.get("memory, MiB", 0.0))
+            used = max(memory_mib(host.machine) for host in hosts)
+            scenario.facts["memory, MiB"] = max(used, scenario.facts.get("memory, MiB", 0.0))
             gevent.sleep(1)
 
 

@@ -6,6 +6,10 @@ In turn, the upstream answers 429 to everything, is slow, and is killed and rest
 is killed, and systemd restarts it. Only requests to a killed service may fail, and only until it has recovered; cached
 images stay available whatever the upstream does. It deploys a temporary mirror; with --name NAME it uses that local
 deployment and leaves the upstream alone.
+
+With --hosts N that mirror is a group, whose members take turns at losing a service; in each cycle one is killed as a
+whole and booted again. A pull may not fail then, as its client asks the next member; a push may, at the member that is
+away, and the next one of that client goes to another.
 """
 
 import argparse
@@ -13,15 +17,17 @@ import math
 import os
 import secrets
 import time
+from collections.abc import Callable
 from typing import Any
 
 import gevent
 from locust import FastHttpUser, constant, events, task
 
-from loadtests.support.fault_injection import Outage, kill_service, local_host
+from loadtests.support.fault_injection import LocalHost, Outage, kill_host, kill_service, local_hosts
 from loadtests.support.metrics import Failure
 from loadtests.support.scenario import Scenario
 from loadtests.support.thresholds import HIT_LATENCY, PULLS, PUSHES, Outcome, Threshold
+from registry_stack.deployment import Deployment
 from registry_stack.errors import RegistryStackError
 from registry_stack.targets.local.rollout import UNITS
 
@@ -58,6 +64,7 @@ scenario = Scenario(
     where="temporary",
     pushes=True,
     needs_host=True,
+    group=True,
     parameters=["tag_ttl_seconds=5"],
 )
 
@@ -83,6 +90,7 @@ def _inject_faults() -> None:
             _fail_upstream()
             for service in UNITS:
                 _kill(service)
+            _kill_member()
             scenario.facts["cycles"] += scenario.running
     except RegistryStackError as error:
         scenario.abort(error)
@@ -114,17 +122,41 @@ def _note(event: str) -> None:
 def _kill(service: str) -> None:
     if not scenario.running:
         return
+    host = _next_host()
+    outage = _observe(service, host, lambda known: kill_service(host, known, service))
+    scenario.facts[f"{service} killed, times"] = sum(one.service == service for one in _outages)
+    scenario.facts["longest outage, s"] = max(outage.seconds, scenario.facts["longest outage, s"])
+    _wait(scenario.options.calm)
+
+
+def _kill_member() -> None:
+    """Kill a whole host of a group: for a single one, that would be the end of everything."""
+    if len(scenario.mirror.urls) == 1 or not scenario.running:
+        return
+    host = _next_host()
+    _observe(host.machine.name, host, lambda known: kill_host(host, known, scenario.options.fault))
+    scenario.facts["hosts killed, times"] = scenario.facts.get("hosts killed, times", 0) + 1
+    _wait(scenario.options.calm)
+
+
+def _next_host() -> LocalHost:
+    """The host whose turn it is."""
+    hosts = local_hosts(scenario.mirror)
+    return hosts[len(_outages) % len(hosts)]
+
+
+def _observe(what: str, host: LocalHost, kill: Callable[[Deployment], Outage]) -> Outage:
+    """Keep and note the outage that a fault causes."""
     deployment = scenario.mirror.deployment
     assert deployment is not None
-    # The run may end before the service has recovered: until then the outage has no end.
-    _outages.append(Outage(service, time.monotonic(), math.inf))
-    outage = _outages[-1] = kill_service(local_host(scenario.mirror), deployment, service)
+    # The run may end before it has recovered: until then the outage has no end.
+    _outages.append(Outage(what, time.monotonic(), math.inf, host.urls))
+    outage = _outages[-1] = kill(deployment)
     killed = outage.killed - scenario.metrics.started
-    scenario.notes.append(f"{killed:.1f} s: {service} killed, recovered after {outage.seconds:.1f} s")
-    scenario.facts[f"{service} killed, times"] = sum(one.service == service for one in _outages)
-    scenario.facts["longest outage, s"] = max(one.seconds for one in _outages)
+    at = "" if what == host.machine.name or len(scenario.mirror.urls) == 1 else f" at {host.machine.name}"
+    scenario.notes.append(f"{killed:.1f} s: {what} killed{at}, recovered after {outage.seconds:.1f} s")
     scenario.facts["failed during outages"] = sum(map(_is_explained, scenario.metrics.failures))
-    _wait(scenario.options.calm)
+    return outage
 
 
 def _wait(seconds: float) -> None:

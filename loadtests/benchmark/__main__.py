@@ -12,10 +12,23 @@ from typing import Annotated, Any
 
 import typer
 
+from loadtests.benchmark.group_benchmarks import STAGES as GROUP_STAGES
+from loadtests.benchmark.group_benchmarks import measure_group
 from loadtests.benchmark.machine import describe
 from loadtests.benchmark.performance_targets import check_targets
 from loadtests.benchmark.plots import plot_all
-from loadtests.benchmark.profiles import BLOB, FULL, PUBLISHED, QUICK, QUICK_STORES, SMALL, STORES, Profile
+from loadtests.benchmark.profiles import (
+    BLOB,
+    FULL,
+    GROUP,
+    PUBLISHED,
+    QUICK,
+    QUICK_GROUP,
+    QUICK_STORES,
+    SMALL,
+    STORES,
+    Profile,
+)
 from loadtests.benchmark.pull_benchmarks import measure_docker, measure_herd, measure_limited, measure_pulls
 from loadtests.benchmark.report import headline, targets_table, write_report
 from loadtests.benchmark.request_benchmarks import measure_outages, measure_requests
@@ -40,6 +53,7 @@ def main(
     scale: Annotated[
         bool, typer.Option("--scale", help="Measure only the housekeeping of caches of up to a million blobs.")
     ] = False,
+    group: Annotated[bool, typer.Option("--group", help="Measure only groups of up to three hosts.")] = False,
     before: Annotated[
         Path | None, typer.Option(help="cloud-config/files of another checkout, to compare --scale with.")
     ] = None,
@@ -55,13 +69,20 @@ def main(
     figures = output.with_suffix(".json")
     earlier = _load(from_json or figures) if from_json or figures.exists() else None
     if scale:
-        results = _run_scale(earlier, quick, before)
+        stores = QUICK_STORES if quick else STORES
+        results = _run_part(
+            earlier, quick, figures, lambda results, report: measure_scale(results, stores, before, report)
+        )
+    elif group:
+        size = QUICK_GROUP if quick else GROUP
+        results = _run_part(earlier, quick, figures, lambda results, report: measure_group(results, size, report))
     elif from_json and earlier:
         results = earlier
     else:
         results = _run(QUICK if quick else FULL, registry_3)
-        # A separate run, with --scale, measures it.
-        results.rows |= {STAGE: earlier.rows[STAGE]} if earlier and STAGE in earlier.rows else {}
+        # Separate runs, with --scale and --group, measure them.
+        apart = (STAGE, *GROUP_STAGES)
+        results.rows |= {stage: earlier.rows[stage] for stage in apart if earlier and stage in earlier.rows}
     profile = QUICK if results.profile == QUICK.name else FULL
     check_targets(results, profile)
     figures.parent.mkdir(parents=True, exist_ok=True)
@@ -83,11 +104,19 @@ def _run(profile: Profile, registry_3: str) -> Results:
     return results
 
 
-def _run_scale(earlier: Results | None, quick: bool, before: Path | None) -> Results:
-    """Measure the housekeeping, and keep what an earlier run has measured of the rest."""
+def _run_part(
+    earlier: Results | None, quick: bool, figures: Path, measure: Callable[[Results, ProgressCallback], None]
+) -> Results:
+    """Measure one part, and keep what an earlier run has measured of the rest; if it is interrupted, what there is."""
     with progress("benchmark", spinner=False) as report:
         results = earlier or Results((QUICK if quick else FULL).name, describe(engine(report)))
-        measure_scale(results, QUICK_STORES if quick else STORES, before, report)
+        try:
+            measure(results, report)
+        except BaseException:
+            partial = figures.with_suffix(".partial.json")
+            partial.write_text(json.dumps(asdict(results), indent=1) + "\n")
+            report(f"the figures so far: {partial} (--from-json)")
+            raise
     return results
 
 

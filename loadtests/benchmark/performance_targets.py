@@ -14,6 +14,7 @@ def check_targets(results: Results, profile: Profile) -> None:
     _herds(results, profile)
     _pulls(results)
     _outages(results)
+    _groups(results)
 
 
 def rate_relative_to(results: Results, other: str, system: str = MIRROR) -> float | None:
@@ -104,3 +105,24 @@ def _outages(results: Results) -> None:
     ):
         name, note = f"services killed in turn: {what}", mixed.get("note", "")
         results.target(name, 0, results.value("mixed", column), at_most=True, unit="", note=note)
+
+
+def _groups(results: Results) -> None:
+    """Only where a separate run has measured groups. A single host has nobody to take over."""
+    target = results.target
+    for row in results.rows.get("group herds", []):
+        name = f"{_group(row['members'])}: upstream bytes of a cold image for {row['clients']} clients"
+        target(name, 1.02, row["upstream_ratio"], at_most=True, note=f"{row['failed']} failed pulls")
+    for members in dict.fromkeys(row["members"] for row in results.rows.get("group faults", [])):
+        rows = [row for row in results.rows["group faults"] if row["members"] == members]
+        failed, lost = (float(sum(row[name] for row in rows)) for name in ("failed", "lost"))
+        if members > 1:
+            pulls = f"{sum(row['pulls'] for row in rows)} pulls"
+            target(f"{_group(members)}, all faults: failed pulls", 0, failed, at_most=True, unit="", note=pulls)
+        pushes = f"{sum(row['pushes'] for row in rows)} pushes"
+        name = f"{_group(members)}, all faults: acknowledged pushes that are lost"
+        target(name, 0, lost, at_most=True, unit="", note=pushes)
+
+
+def _group(members: int) -> str:
+    return "single host with a Swift" if members == 1 else f"group of {members}"

@@ -29,6 +29,34 @@ QUICK_STORES = (Store(1_000, 100), Store(5_000, 500))
 
 
 @dataclass(frozen=True)
+class GroupProfile:
+    """How much `--group` measures: seconds, counts, MB. A fault lasts for `fault_s`, Swift is away for `swift_s`."""
+
+    clients: int = 100
+    image_mb: float = 200
+    # So many that members get nearly equal shares.
+    layers: int = 20
+    rounds: int = 5
+    round_s: int = 2
+    calm_s: float = 2
+    fault_s: float = 8
+    swift_s: float = 30
+
+    def cold(self, hosts: int) -> Recipe:
+        """The image that all clients pull at once from a group of this size."""
+        return Recipe(f"library/cold-{hosts}", "1", (self.image_mb / self.layers,) * self.layers)
+
+    def of_faults(self, fault: str) -> list[Recipe]:
+        """What clients pull during a fault: the first half is cached before."""
+        return [Recipe(f"library/{fault}-{number}", "1", (1.0, 0.7, 0.3)) for number in range(8)]
+
+
+HIT = Recipe("library/hit", "1", (4.0,) * 8)
+GROUP = GroupProfile()
+QUICK_GROUP = GroupProfile(clients=20, image_mb=20, rounds=1, round_s=1, calm_s=1, fault_s=4, swift_s=5)
+
+
+@dataclass(frozen=True)
 class Profile:
     """Seconds, counts, MB and Mbit/s. `pulls` maps clients to pulls of the 206 MB image."""
 

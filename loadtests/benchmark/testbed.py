@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from loadtests.benchmark import pull_worker
+from loadtests.benchmark import group_worker, pull_worker
 from loadtests.benchmark.systems_under_test import SystemsUnderTest, SystemUnderTest
 from loadtests.support.fake_upstream import FakeUpstream
 from loadtests.support.images import Image, Recipe
@@ -24,9 +24,11 @@ from registry_stack.targets.local.target import find_host
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "registry.localdomain"
-_CA = "/ca.crt"
+CA = "/ca.crt"
 _WORKER_FOLDER = "/opt/pull-worker"
-WORKER_COMMAND = ("env", f"PYTHONPATH={_WORKER_FOLDER}", "python3", "-m", pull_worker.__name__)
+_PYTHON = ("env", f"PYTHONPATH={_WORKER_FOLDER}", "python3", "-m")
+WORKER_COMMAND = (*_PYTHON, pull_worker.__name__)
+GROUP_WORKER_COMMAND = (*_PYTHON, group_worker.__name__)
 
 
 @dataclass(frozen=True)
@@ -78,18 +80,7 @@ class Testbed:
 
     def wrk(self, system: SystemUnderTest, path: str, clients: int, seconds: int) -> RequestFigures:
         """Request one path over so many connections as fast as possible."""
-        command = ["wrk", f"-t{min(2, clients)}", f"-c{clients}", f"-d{seconds}s", "--timeout", "60s"]
-        command += ["-s", "/usr/local/share/measure.lua", self.url(system), "--", path, ACCEPT]
-        measured = json.loads(self.client.exec(command, timeout=seconds + 90).out.splitlines()[-1])
-        took = measured["seconds"]
-        return RequestFigures(
-            rps=(measured["requests"] - measured["bad_status"]) / took,
-            mb_per_s=measured["bytes"] / took / 1e6,
-            p50_ms=measured["p50_ms"],
-            p99_ms=measured["p99_ms"],
-            requests=measured["requests"],
-            errors=sum(measured[name] for name in ("bad_status", "connect_errors", "read_errors", "timeouts")),
-        )
+        return run_wrk(self.client, self.url(system), path, clients, seconds)
 
     def pull(
         self,
@@ -104,11 +95,9 @@ class Testbed:
 
         A client gives up when it has waited `timeout_s` for the next bytes.
         """
-        command = [*WORKER_COMMAND, f"--clients={clients}", f"--timeout={timeout_s}"]
-        command += [f"--seconds={seconds}" if seconds else f"--pulls={pulls}"]
-        command += [self.url(system), _CA, image.repo, image.reference]
-        lines = self.client.exec(command, timeout=3600).out.splitlines()
-        return _summarize([json.loads(line) for line in lines])
+        options = [f"--clients={clients}", f"--timeout={timeout_s}"]
+        options += [f"--seconds={seconds}" if seconds else f"--pulls={pulls}"]
+        return run_pulls(self.client, [self.url(system)], image, *options)
 
     def warm(self, system: SystemUnderTest, images: Sequence[Image]) -> None:
         """Pull images once. A system that cannot serve them is not worth measuring."""
@@ -129,28 +118,59 @@ class Testbed:
 def start_testbed(recipes: Sequence[Recipe], report: ProgressCallback) -> Iterator[tuple[Testbed, list[Image]]]:
     """Start all machines; remove them at the end."""
     with temporary_mirror(recipes, report=report, prefix="benchmark") as (mirror, images):
-        assert mirror.deployment is not None
-        assert mirror.upstream is not None
-        name, engine = mirror.deployment.name, mirror.upstream.machine.client
-        spec = MachineSpec(
-            image=ensure_project_image(engine, "load", report),
-            name=f"{name}-client",
-            labels={DEPLOYMENT_LABEL: name},
-            network=f"{name}-net",
-            entrypoint=["sleep"],
-            command=["infinity"],
-        )
-        client = Machine.boot(engine, spec, report)
-        client.put(_CA, Path(mirror.ca_file))
-        install_pull_worker(client)
-        yield Testbed(mirror, client, report), images
+        yield Testbed(mirror, start_client(mirror, report), report), images
+
+
+def start_client(mirror: Mirror, report: ProgressCallback) -> Machine:
+    """Boot the machine on the network of a temporary mirror that has wrk and the pull worker."""
+    assert mirror.deployment is not None
+    assert mirror.upstream is not None
+    name, engine = mirror.deployment.name, mirror.upstream.machine.client
+    spec = MachineSpec(
+        image=ensure_project_image(engine, "load", report),
+        name=f"{name}-client",
+        labels={DEPLOYMENT_LABEL: name},
+        network=f"{name}-net",
+        entrypoint=["sleep"],
+        command=["infinity"],
+    )
+    client = Machine.boot(engine, spec, report)
+    client.put(CA, Path(mirror.ca_file))
+    install_pull_worker(client)
+    return client
 
 
 def install_pull_worker(machine: Machine) -> None:
-    """Copy the pull worker and the registry protocol to a machine, where WORKER_COMMAND runs it."""
-    for module in (pull_worker, content, https, media_types, protocol):
+    """Copy the workers and the registry protocol to a machine, where WORKER_COMMAND runs the pull worker."""
+    for module in (pull_worker, group_worker, content, https, media_types, protocol):
         path = Path(str(module.__file__))
         machine.put(f"{_WORKER_FOLDER}/{path.relative_to(ROOT)}", path)
+
+
+def run_wrk(
+    client: Machine, url: str, path: str, clients: int, seconds: int, authorization: str = ""
+) -> RequestFigures:
+    """Request one path over so many connections as fast as possible, with the header in the file `authorization`."""
+    command = ["wrk", f"-t{min(2, clients)}", f"-c{clients}", f"-d{seconds}s", "--timeout", "60s"]
+    command += ["-s", "/usr/local/share/measure.lua", url, "--", path, ACCEPT]
+    command += ["", authorization] if authorization else []
+    measured = json.loads(client.exec(command, timeout=seconds + 90).out.splitlines()[-1])
+    took = measured["seconds"]
+    return RequestFigures(
+        rps=(measured["requests"] - measured["bad_status"]) / took,
+        mb_per_s=measured["bytes"] / took / 1e6,
+        p50_ms=measured["p50_ms"],
+        p99_ms=measured["p99_ms"],
+        requests=measured["requests"],
+        errors=sum(measured[name] for name in ("bad_status", "connect_errors", "read_errors", "timeouts")),
+    )
+
+
+def run_pulls(client: Machine, urls: Sequence[str], image: Image, *options: str) -> PullFigures:
+    """Run the pull worker with these options; several URLs are those of a group's members."""
+    command = [*WORKER_COMMAND, *options, ",".join(urls), CA, image.repo, image.reference]
+    lines = client.exec(command, timeout=3600).out.splitlines()
+    return _summarize([json.loads(line) for line in lines])
 
 
 def median_figures(rounds: Sequence[RequestFigures]) -> RequestFigures:

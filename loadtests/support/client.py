@@ -47,14 +47,18 @@ class _TimedPool(HTTPClientPool):
 
 
 class RegistryClient:
-    """One client of a registry with its own connections, except for layers: `downloads` fetches them."""
+    """One client of a registry with its own connections, except for layers: `downloads` fetches them.
+
+    Of a group it has the URLs of all members. It asks the first for everything that it pulls and, when that fails, the
+    next one, as containerd does. A push stays with its member; the one after a failed push goes to the next.
+    """
 
     def __init__(
         self,
         user: FastHttpUser,
         metrics: Metrics,
         downloads: Downloads,
-        url: str,
+        urls: Sequence[str],
         ca_file: str,
         login: tuple[str, str] | None,
     ) -> None:
@@ -65,7 +69,7 @@ class RegistryClient:
             connection_timeout=TIMEOUT_S,
             ssl_context_factory=lambda: _ssl_context(ca_file),
         )
-        self.session, self.metrics, self.downloads, self.url = user.client, metrics, downloads, url
+        self.session, self.metrics, self.downloads, self.urls = user.client, metrics, downloads, list(urls)
         self.events = user.environment.events
         self.headers = {"Accept-Encoding": "identity"}
         self.authenticated = login is not None
@@ -84,18 +88,29 @@ class RegistryClient:
         """Push an image with these layers and read its manifest back; False when that failed."""
         image = self._run("PUSH", "image", protocol.push_and_read_back(repo, tag, layers))
         self.metrics.bytes_sent += image.size if image else 0
+        if image is None:
+            self.urls.append(self.urls.pop(0))
         return image is not None
 
     def request(self, request: protocol.Request) -> protocol.Response:
-        """Send one request; read, verify and record the response. A failed one is recorded too, and raised."""
-        return self._download(request) if request.label == "layer" else self._request(request)
+        """Send one request; read, verify and record the response. One that fails everywhere is recorded, and raised."""
+        sent, send = time.monotonic(), self._download if request.label == "layer" else self._request
+        urls = self.urls[:1] if self.authenticated else self.urls
+        asked: list[str] = []
+        try:
+            return protocol.ask_in_turn(urls, lambda url: send(url, request), asked)
+        except protocol.RequestError as error:
+            wrong = isinstance(error, protocol.WrongBytesError)
+            self.metrics.record_failure(sent, request.label, str(error), wrong, asked)
+            raise protocol.RequestError(f"{request.label}: {error}") from error
+        finally:
+            self.metrics.failovers += len(asked) - 1
 
-    def _request(self, request: protocol.Request) -> protocol.Response:
-        sent = time.monotonic()
+    def _request(self, url: str, request: protocol.Request) -> protocol.Response:
         self.connections.begin()
         with self.session.request(
             request.method,
-            urljoin(self.url, request.path),
+            urljoin(url, request.path),
             # The label only: whether it is a cache hit is known once the response has arrived.
             name=request.label,
             # FastHttpSession sends bytes unchanged, whatever its annotation says.
@@ -108,10 +123,10 @@ class RegistryClient:
                 response = _read(request, incoming)
             except (OSError, ValueError, HTTPException, protocol.RequestError) as error:
                 _close_connection(incoming)
-                wrong = isinstance(error, protocol.WrongBytesError)
-                self.metrics.record_failure(sent, request.label, str(error) or type(error).__name__, wrong)
                 incoming.failure(error)
-                raise protocol.RequestError(f"{request.label}: {error}") from error
+                if isinstance(error, protocol.RequestError):
+                    raise
+                raise protocol.RequestError(str(error) or type(error).__name__) from error
             ms = self.connections.elapsed_ms()
             cache_status = _cache_status(response.headers)
             incoming.request_meta |= {
@@ -125,18 +140,16 @@ class RegistryClient:
             incoming.success()
             return response
 
-    def _download(self, request: protocol.Request) -> protocol.Response:
-        sent = time.monotonic()
-        outcome = self.downloads.fetch(request)
+    def _download(self, url: str, request: protocol.Request) -> protocol.Response:
+        outcome = self.downloads.fetch(url, request)
         headers, size, error = outcome.get("headers", {}), outcome.get("size", 0), outcome.get("error")
         cache_status = _cache_status(headers)
         if error is None:
             self.metrics.record_response(cache_status, size, outcome["ms"], request.label)
             self.metrics.layer_first_s.append(outcome["first_s"])
             self.metrics.layer_gap_s.append(outcome["longest_gap_s"])
-        else:
-            self.metrics.record_failure(sent, request.label, error, outcome["wrong"])
-        failure = None if error is None else protocol.RequestError(f"{request.label}: {error}")
+        kind = protocol.WrongBytesError if outcome.get("wrong") else protocol.RequestError
+        failure = None if error is None else kind(error)
         self.events.request.fire(
             request_type=request.method,
             name=f"{request.label} [{cache_status.lower() or '-'}]",

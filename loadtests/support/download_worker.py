@@ -35,16 +35,16 @@ def download(client: HttpsClient, wanted: dict[str, Any]) -> dict[str, Any]:
     return {"id": wanted["id"], "ms": (time.perf_counter() - began) * 1000, **times, **outcome}
 
 
-def main(url: str, ca_file: str, timeout_s: str) -> None:
-    """Serve requests until standard input ends."""
+def main(ca_file: str, timeout_s: str, *urls: str) -> None:
+    """Serve requests to these URLs until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(_NICENESS)
-    client = HttpsClient(url, ca_file, float(timeout_s))
+    clients = {url: HttpsClient(url, ca_file, float(timeout_s)) for url in urls}
     print(flush=True)
 
     def serve(wanted: dict[str, Any]) -> None:
         # A line is one write, so that threads do not mix theirs.
-        sys.stdout.write(json.dumps(download(client, wanted)) + "\n")
+        sys.stdout.write(json.dumps(download(clients[wanted["url"]], wanted)) + "\n")
         sys.stdout.flush()
 
     with ThreadPoolExecutor(_THREADS) as pool:

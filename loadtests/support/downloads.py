@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
@@ -16,8 +17,8 @@ from loadtests.support.registry import protocol
 class Downloads:
     """A worker for each processor."""
 
-    def __init__(self, url: str, ca_file: str, timeout_s: float) -> None:
-        self._arguments = [url, ca_file, str(timeout_s)]
+    def __init__(self, urls: Sequence[str], ca_file: str, timeout_s: float) -> None:
+        self._arguments = [ca_file, str(timeout_s), *urls]
         self._workers: list[_Worker] = []
 
     def start(self) -> None:
@@ -26,9 +27,9 @@ class Downloads:
         for worker in self._workers:
             worker.wait_until_ready()
 
-    def fetch(self, request: protocol.Request) -> dict[str, Any]:
-        """Download a layer in the least busy worker; returns what the worker says."""
-        return min(self._workers, key=lambda worker: worker.busy).fetch(request)
+    def fetch(self, url: str, request: protocol.Request) -> dict[str, Any]:
+        """Download a layer from one of the URLs in the least busy worker; returns what the worker says."""
+        return min(self._workers, key=lambda worker: worker.busy).fetch(url, request)
 
     def close(self) -> None:
         """End the workers."""
@@ -54,11 +55,11 @@ class _Worker:
         """How many downloads it has not finished."""
         return len(self._waiting)
 
-    def fetch(self, request: protocol.Request) -> dict[str, Any]:
+    def fetch(self, url: str, request: protocol.Request) -> dict[str, Any]:
         number, result = next(self._ids), AsyncResult()
         self._waiting[number] = result
         try:
-            self._write({"id": number, "path": request.path, "digest": request.digest})
+            self._write({"id": number, "url": url, "path": request.path, "digest": request.digest})
             outcome: dict[str, Any] = result.get()
             return outcome
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 # The values of nginx's $upstream_cache_status (ngx_http_upstream_module) that mean "served from the cache".
@@ -18,7 +18,8 @@ CACHE_HEADERS = ("x-cache", "x-cache-status")
 class Failure:
     """A failed request: when it was sent and when it failed (seconds of time.monotonic()), and how.
 
-    `wrong`: a complete response whose content does not match its digest, which nothing excuses.
+    `wrong`: a complete response whose content does not match its digest, which nothing excuses. `urls` are those at
+    which it failed: of a group, all members that the client has asked.
     """
 
     sent: float
@@ -26,6 +27,7 @@ class Failure:
     kind: str
     reason: str
     wrong: bool = False
+    urls: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -33,7 +35,8 @@ class Metrics:
     """The measurements of one run. Hit and miss latencies are those of manifests and configs, in ms.
 
     `late_ms` is how late this process itself was, at random moments. `layer_first_s` and `layer_gap_s` are the time
-    until the first byte of each layer, and the longest time without a byte.
+    until the first byte of each layer, and the longest time without a byte. `failovers` counts the requests that failed
+    at a member of a group, after which the client asked the next one.
     """
 
     started: float = field(default_factory=time.monotonic)
@@ -47,6 +50,7 @@ class Metrics:
     layer_first_s: array[float] = field(default_factory=lambda: array("d"))
     layer_gap_s: array[float] = field(default_factory=lambda: array("d"))
     requests: int = 0
+    failovers: int = 0
     cacheable: int = 0
     hits: int = 0
     without_cache_status: int = 0
@@ -71,10 +75,12 @@ class Metrics:
         if hit and label == "manifest by tag":
             self.tag_hit_ms.append(ms)
 
-    def record_failure(self, sent: float, kind: str, reason: str, wrong: bool = False) -> None:
-        """Record a request that failed just now."""
+    def record_failure(
+        self, sent: float, kind: str, reason: str, wrong: bool = False, urls: Iterable[str] = ()
+    ) -> None:
+        """Record a request that failed just now, at the last of these URLs."""
         self.requests += 1
-        self.failures.append(Failure(sent, time.monotonic(), kind, reason, wrong))
+        self.failures.append(Failure(sent, time.monotonic(), kind, reason, wrong, frozenset(urls)))
 
     @property
     def seconds(self) -> float:

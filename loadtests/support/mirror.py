@@ -1,9 +1,11 @@
 """The mirror under test: a deployed one, one at a URL, or a temporary one that lives as long as the run."""
 
 import base64
+import random
 import secrets
+import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,8 +21,8 @@ from registry_stack.errors import RegistryStackError
 from registry_stack.product import TEMPLATE
 from registry_stack.progress import ProgressCallback, no_progress
 from registry_stack.targets.local import target as local
-from registry_stack.targets.local.options import LocalOptions
-from registry_stack.template.environment import read_environment
+from registry_stack.targets.local.options import MOST_HOSTS, LocalOptions
+from registry_stack.template.environment import Environment, read_environment
 from registry_stack.template.template import load_template
 
 # The host pulls this image when it boots, which warms it: it is none of the images that are measured.
@@ -34,7 +36,8 @@ class Mirror:
     """The mirror to load. `ca_file` is empty where the system's CAs are trusted.
 
     `deployment` is known for deployments made from here, and only those accept pushes from a scenario. `upstream` is
-    its upstream where that is a fake one.
+    its upstream where that is a fake one. `options` and `parameters` are those that a temporary one was
+    deployed with.
     """
 
     url: str
@@ -42,6 +45,22 @@ class Mirror:
     images: tuple[str, ...]
     deployment: Deployment | None = None
     upstream: FakeUpstream | None = None
+    options: LocalOptions | None = None
+    parameters: Sequence[str] = ()
+
+    @property
+    def urls(self) -> list[str]:
+        """The mirror's URLs: of a group, that of each member."""
+        return self.deployment.mirror_urls if self.deployment else [self.url]
+
+    @property
+    def registry_urls(self) -> list[str]:
+        """The same of the registry, of a mirror that was deployed from here."""
+        known = self.deployment
+        if known is None:
+            return []
+        alone = known.load_balancer or not known.members
+        return [known.registry_url] if alone else [one.registry_url for one in known.members]
 
     def probe(self, reference: str) -> str | None:
         """None when it has a manifest for `repo:tag`, else why not."""
@@ -78,32 +97,67 @@ def temporary_mirror(
     parameters: Sequence[str] = (),
     report: ProgressCallback = no_progress,
     prefix: str = "load",
+    hosts: int = 1,
+    swift: bool = False,
 ) -> Iterator[tuple[Mirror, list[Image]]]:
     """Deploy a mirror and a fake upstream that serves these images; remove both at the end.
 
-    `parameters` are further template parameters as `name=value`.
+    `parameters` are further template parameters as `name=value`. More than one of the `hosts` are a group with a Swift.
     """
     client = engine(report)
-    options = LocalOptions(name=f"{prefix}-{secrets.token_hex(3)}", mirror_port=None, registry_port=None)
+    options = _temporary_options(f"{prefix}-{secrets.token_hex(3)}", hosts, swift or hosts > 1)
     try:
         local.prepare_network(client, options)
         upstream = FakeUpstream.start(client, options.name, options.network, options.all_labels, report)
         upstream.add([_CHECK])
         images = upstream.add(recipes, report)
-        given = [
-            f"upstream_url={URL}",
-            f"extra_ca_certificates={base64.b64encode(upstream.ca.encode()).decode()}",
-            f"upstream_check_image={_CHECK.name}",
-            "require_upstream=true",
-            "domain=localdomain",
-            *parameters,
-        ]
-        deployment = local.deploy(options, read_environment([], given), report)
+        deployment = local.deploy(options, _temporary_environment(upstream, parameters), report)
         names = tuple(image.name for image in images)
-        yield Mirror(deployment.mirror_url, deployment.ca_file, names, deployment, upstream), images
+        reached = deployment.mirror_url, deployment.ca_file
+        yield Mirror(*reached, names, deployment, upstream, options, tuple(parameters)), images
     finally:
         report(f"removing {options.name}")
         local.destroy(options.name)
+
+
+def redeploy(
+    mirror: Mirror, options: LocalOptions, parameters: Sequence[str], report: ProgressCallback = no_progress
+) -> Mirror:
+    """Deploy a temporary mirror again, as `temporary_mirror` did, with other options or parameters."""
+    assert mirror.upstream is not None
+    deployment = local.deploy(options, _temporary_environment(mirror.upstream, parameters), report)
+    return replace(mirror, deployment=deployment, options=options, parameters=tuple(parameters))
+
+
+def _temporary_options(name: str, hosts: int, swift: bool) -> LocalOptions:
+    """Any free ports; those of a group stay the same when a host is killed and started again."""
+    if hosts == 1:
+        return LocalOptions(name=name, mirror_port=None, registry_port=None, swift=swift)
+    first = _free_ports(2 * MOST_HOSTS)
+    return LocalOptions(name=name, mirror_port=first, registry_port=first + MOST_HOSTS, swift=swift, hosts=hosts)
+
+
+def _temporary_environment(upstream: FakeUpstream, parameters: Sequence[str] = ()) -> Environment:
+    """The parameters of a mirror of this upstream."""
+    given = [
+        f"upstream_url={URL}",
+        f"extra_ca_certificates={base64.b64encode(upstream.ca.encode()).decode()}",
+        f"upstream_check_image={_CHECK.name}",
+        "require_upstream=true",
+        "domain=localdomain",
+        *parameters,
+    ]
+    return read_environment([], given)
+
+
+def _free_ports(count: int) -> int:
+    """The first of so many free ports in a row, below those that Linux picks by itself."""
+    for first in random.sample(range(20_000, 32_000, count), 100):
+        with ExitStack() as stack, suppress(OSError):
+            for port in range(first, first + count):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            return first
+    raise RegistryStackError(f"there are no {count} free ports in a row between 20000 and 32000")
 
 
 def has_fake_upstream(name: str) -> bool:

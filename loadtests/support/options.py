@@ -8,8 +8,10 @@ from registry_stack.deployment import DEFAULT_NAME
 from registry_stack.errors import RegistryStackError
 
 
-def add_options(parser: argparse.ArgumentParser, title: str, thresholds: Sequence[Threshold]) -> None:
-    """Add the common options and one for each threshold."""
+def add_options(
+    parser: argparse.ArgumentParser, title: str, thresholds: Sequence[Threshold], group: bool = False
+) -> None:
+    """Add the common options, for a `group` the number of its hosts, and one for each threshold."""
     add = parser.add_argument_group(title).add_argument
     add("--name", default=DEFAULT_NAME, metavar="NAME", help="deployment to load, unless --host is given")
     add("--ca", default="", metavar="FILE", env_var="LOAD_CA", help="CA of --host")
@@ -18,6 +20,9 @@ def add_options(parser: argparse.ArgumentParser, title: str, thresholds: Sequenc
     add("--own-mirror", action="store_true", help="deploy a temporary mirror with a fake upstream for this run")
     help_text = "template parameter of the temporary mirror, again for each"
     add("--parameter", action="append", default=[], metavar="NAME=VALUE", help=help_text)
+    if group:
+        help_text = "hosts of the temporary mirror; more than one are a group with a Swift"
+        add("--hosts", type=int, default=1, metavar="N", help=help_text)
     add("--scale", type=float, default=1.0, metavar="F", help="multiply the sizes of generated images")
     add("--cold", action="store_true", help="do not pull every image once before the run")
     add("--summary", default="", metavar="FILE", help="write figures and verdicts as JSON")

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
@@ -34,6 +35,7 @@ from registry_stack.console import fail, progress, warn
 from registry_stack.deployment import DEFAULT_NAME, State
 from registry_stack.errors import RegistryStackError
 from registry_stack.progress import ProgressCallback
+from registry_stack.targets.local.options import MOST_HOSTS
 
 REPORTS = Path("test-logs/load")
 # deployed: the deployed mirror, or a temporary one if that one's upstream is unreachable; temporary: always that.
@@ -60,12 +62,14 @@ class Scenario:
         pulls: bool = True,
         pushes: bool = False,
         needs_host: bool = False,
+        group: bool = False,
         minimum_images: int = 1,
     ) -> None:
         self.name, self.measures, self.thresholds = name, measures.partition("\n")[0], thresholds
         self.where, self.parameters, self.warm = where, parameters, warm
         self.pulls, self.pushes, self.needs_host = pulls, pushes, needs_host
-        self.minimum_images = minimum_images
+        self.group, self.minimum_images = group, minimum_images
+        self._client_numbers = count()
         self._recipes = recipes or (lambda options: [recipe.scaled(options.scale) for recipe in POPULAR])
         self.metrics, self.verdicts = Metrics(), list[Verdict]()
         self.facts, self.notes = dict[str, float](), list[str]()
@@ -89,13 +93,19 @@ class Scenario:
         """A client of the mirror or, with `push`, one that is logged in to the registry."""
         known = self.mirror.deployment
         if not push:
-            return self._mirror_client(user, self.metrics)
+            return self._mirror_client(user, self.metrics, self._for_next_client(self.mirror.urls))
         assert known is not None
         login = (known.registry_username, known.password)
-        return RegistryClient(user, self.metrics, self.downloads, known.registry_url, known.ca_file, login)
+        urls = self._for_next_client(self.mirror.registry_urls)
+        return RegistryClient(user, self.metrics, self.downloads, urls, known.ca_file, login)
 
-    def _mirror_client(self, user: FastHttpUser, metrics: Metrics) -> RegistryClient:
-        return RegistryClient(user, metrics, self.downloads, self.mirror.url, self.mirror.ca_file, None)
+    def _mirror_client(self, user: FastHttpUser, metrics: Metrics, urls: Sequence[str]) -> RegistryClient:
+        return RegistryClient(user, metrics, self.downloads, urls, self.mirror.ca_file, None)
+
+    def _for_next_client(self, urls: Sequence[str]) -> list[str]:
+        """The members of a group as one client has them: the first is another for each client."""
+        first = next(self._client_numbers) % len(urls)
+        return [*urls[first:], *urls[:first]]
 
     @property
     def running(self) -> bool:
@@ -132,7 +142,7 @@ class Scenario:
         return self.environment.runner
 
     def _add_options(self, parser: argparse.ArgumentParser) -> None:
-        add_options(parser, f"{self.name}: {self.measures}", self.thresholds)
+        add_options(parser, f"{self.name}: {self.measures}", self.thresholds, self.group)
 
     def _prepare(self, environment: Environment, **_event: Any) -> None:
         """Find and warm the mirror before the run. An error ends locust with one line."""
@@ -148,11 +158,11 @@ class Scenario:
                 report(self.measures)
                 self.mirror = self._find_mirror(report)
                 self._check_access()
-                self.downloads = Downloads(self.mirror.url, self.mirror.ca_file, TIMEOUT_S)
+                self.downloads = Downloads(self.mirror.urls, self.mirror.ca_file, TIMEOUT_S)
                 self._cleanup.callback(self.downloads.close)
                 if self.pulls:
                     self.downloads.start()
-                report(f"{self.mirror.url} serves {', '.join(self.mirror.images)}")
+                report(f"{', '.join(self.mirror.urls)} serves {', '.join(self.mirror.images)}")
                 if self.warm and not self.options.cold:
                     self._warm(report)
         except RegistryStackError as error:
@@ -182,6 +192,8 @@ class Scenario:
         chosen = options.host or images or options.name != DEFAULT_NAME
         if options.own_mirror or (self.where == "temporary" and not chosen):
             return self._temporary_mirror(report)
+        if self.group and options.hosts > 1:
+            raise RegistryStackError(f"--hosts {options.hosts}: only for a temporary mirror: add --own-mirror")
         try:
             return find_mirror(options.host or "", options.ca, options.name, images, check=self.pulls)
         except RegistryStackError as error:
@@ -194,23 +206,25 @@ class Scenario:
     def _temporary_mirror(self, report: ProgressCallback) -> Mirror:
         prefix = f"load-{self.name.replace('_', '-')}"
         parameters = [*supported_parameters(self.parameters), *self.options.parameter]
+        hosts = self.options.hosts if self.group else 1
+        if not 1 <= hosts <= MOST_HOSTS:
+            raise RegistryStackError(f"--hosts {hosts}: must be 1 to {MOST_HOSTS}")
         mirror, _images = self._cleanup.enter_context(
-            temporary_mirror(self._recipes(self.options), parameters, report, prefix)
+            temporary_mirror(self._recipes(self.options), parameters, report, prefix, hosts)
         )
         return mirror
 
     def _warm(self, report: ProgressCallback) -> None:
-        """Pull every image once, outside the statistics."""
+        """Pull every image once from each member, outside the statistics."""
         user = type("Warmer", (FastHttpUser,), {"abstract": True, "host": self.mirror.url})(self.environment)
         metrics = Metrics()
-        client = self._mirror_client(user, metrics)
-        for image in self.mirror.images:
-            report(f"pulling {image} once")
-            repo, _colon, tag = image.rpartition(":")
-            if not client.pull(repo, tag):
-                raise RegistryStackError(
-                    f"{image} cannot be pulled through {self.mirror.url}: {metrics.failures[-1].reason}"
-                )
+        for url in self.mirror.urls:
+            client = self._mirror_client(user, metrics, [url])
+            for image in self.mirror.images:
+                report(f"pulling {image} once")
+                repo, _colon, tag = image.rpartition(":")
+                if not client.pull(repo, tag):
+                    raise RegistryStackError(f"{image} cannot be pulled through {url}: {metrics.failures[-1].reason}")
         self.environment.stats.clear_all()
 
     def _start(self, **_event: Any) -> None:

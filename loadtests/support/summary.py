@@ -32,6 +32,7 @@ def summarize(scenario: str, measures: str, outcome: Outcome, verdicts: Sequence
         "seconds": metrics.seconds,
         "requests": metrics.requests,
         "failed": len(metrics.failures),
+        "failovers": metrics.failovers,
         "wrong": metrics.wrong,
         "pulls": len(metrics.pull_ms),
         "pushes": len(metrics.push_ms),
@@ -57,6 +58,8 @@ def print_summary(summary: dict[str, Any], verdicts: Sequence[Verdict]) -> None:
         f"{summary['scenario']}: {summary['pulls']} pulls, {summary['pushes']} pushes, {summary['requests']} requests "
         f"in {summary['seconds']:.1f} s, {summary['mb_received_per_s']:.1f} MB/s received, hit ratio {ratio}"
     ]
+    if summary["failovers"]:
+        lines.append(f"  requests that failed at one host and were sent to the next: {summary['failovers']}")
     latencies = {f"{kind} ms": values for kind, values in summary["ms"].items()}
     latencies["this client itself was late by ms"] = summary["late_ms"]
     for kind, values in latencies.items():

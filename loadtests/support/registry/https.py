@@ -3,7 +3,7 @@
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from urllib.parse import urlsplit
 
@@ -34,13 +34,14 @@ class Pace:
 
 
 class HttpsClient:
-    """A client of one registry. `ca_file` is empty where the system's CAs are trusted."""
+    """A client of one registry. `ca_file` is empty where the system's CAs are trusted; each request has `headers`."""
 
-    def __init__(self, url: str, ca_file: str, timeout_s: float) -> None:
+    def __init__(self, url: str, ca_file: str, timeout_s: float, headers: Mapping[str, str] | None = None) -> None:
         address = urlsplit(url)
         assert address.hostname
         self._host, self._port, self._timeout_s = address.hostname, address.port, timeout_s
         self._context = ssl.create_default_context(cafile=ca_file or None) if address.scheme == "https" else None
+        self._headers = {"Accept-Encoding": "identity", **(headers or {})}
         self._connections: dict[int, HTTPConnection] = {}
 
     def request(self, request: protocol.Request, pace: Pace | None = None) -> protocol.Response:
@@ -66,16 +67,18 @@ class HttpsClient:
 
     def _send(self, connection: HTTPConnection, request: protocol.Request) -> HTTPResponse:
         reused = connection.sock is not None
-        headers = {"Accept-Encoding": "identity", **request.headers}
+        headers = {**self._headers, **request.headers}
+        # A Location may be a whole URL.
+        path, body = urlsplit(request.path)._replace(scheme="", netloc="").geturl(), request.body
         try:
-            connection.request(request.method, request.path, headers=headers)
+            connection.request(request.method, path, body, headers)
             return connection.getresponse()
         except ConnectionError:
             if not reused:
                 raise
         # The server may close an idle connection at any time (RFC 9112, 9.3.1).
         connection.close()
-        connection.request(request.method, request.path, headers=headers)
+        connection.request(request.method, path, body, headers)
         return connection.getresponse()
 
     def _connection(self) -> HTTPConnection:

@@ -90,6 +90,23 @@ def drive(exchange: Exchange[T], send: Send) -> T:
         return result
 
 
+def ask_in_turn(urls: Iterable[str], ask: Callable[[str], Response], asked: list[str]) -> Response:
+    """Ask one member of a group after the other, as containerd does, for the first response that is right.
+
+    `asked` gets the URLs of those that were asked. The last one's error is raised, wrong bytes at once.
+    """
+    failure: RequestError | None = None
+    for url in urls:
+        asked.append(url)
+        try:
+            return ask(url)
+        except WrongBytesError:
+            raise
+        except RequestError as error:
+            failure = error
+    raise failure or RequestError("there is nobody to ask")
+
+
 def pull(repo: str, tag: str) -> Exchange[ImageRef]:
     """Pull as Docker does: GET /v2/, HEAD and GET of the tag, the platform's manifest, then all blobs at once."""
     yield [Request("/v2/", "GET", "/v2/")]
