@@ -67,8 +67,8 @@ class Runner:
     name: str
     images: tuple[str, ...]
 
-    def __call__(self, scenario: str, *arguments: str, users: int = 3, seconds: int = 5) -> Ran:
-        """Run a scenario on the suite's mirror, unless --host is among the arguments."""
+    def __call__(self, scenario: str, *arguments: str, users: int = 3, seconds: int = 5, timeout_s: float = 170) -> Ran:
+        """Run a scenario on the suite's mirror, unless --host or --own-mirror is among the arguments."""
         summary = self.folder / "summary.json"
         command = [sys.executable, "-m", "locust", "-f", f"loadtests/{scenario}.py", "--headless", "--only-summary"]
         command += ["-u", str(users), "-r", str(users), "-t", f"{seconds}s", "--summary", str(summary)]
@@ -80,11 +80,13 @@ class Runner:
             command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         ) as process:
             try:
-                output, _nothing = process.communicate(timeout=170)
+                output, _nothing = process.communicate(timeout=timeout_s)
             except subprocess.TimeoutExpired:
                 # Terminated, not killed: it then removes what it has started.
                 process.terminate()
-                raise AssertionError(f"still running after 170 s: {process.communicate(timeout=60)[0]}") from None
+                raise AssertionError(
+                    f"still running after {timeout_s} s: {process.communicate(timeout=60)[0]}"
+                ) from None
         assert summary.exists(), output
         assert "Traceback" not in output
         return Ran(process.returncode, output, json.loads(summary.read_text()))

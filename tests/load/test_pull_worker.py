@@ -24,8 +24,8 @@ def pull(upstream: FakeUpstream, image: Image) -> Pull:
     """`pull("--option=1", …)`: the results that the worker prints."""
     install_pull_worker(upstream.machine)
 
-    def pull(*options: str) -> list[dict[str, Any]]:
-        command = [*WORKER_COMMAND, *options, URL, CERTIFICATE, image.repo, image.reference]
+    def pull(*options: str, url: str = URL) -> list[dict[str, Any]]:
+        command = [*WORKER_COMMAND, *options, url, CERTIFICATE, image.repo, image.reference]
         return [json.loads(line) for line in upstream.machine.exec(command, timeout=60).out.splitlines()]
 
     return pull
@@ -64,3 +64,10 @@ def test_refusal_is_not_wrong_bytes(upstream: FakeUpstream, pull: Pull) -> None:
         upstream.clear_faults()
     assert not result["wrong"]
     assert "HTTP 429" in result["failed"]
+
+
+def test_next_member_of_a_group_is_asked(pull: Pull) -> None:
+    """Half of the clients have the one first where nobody listens."""
+    results = pull("--clients=2", "--pulls=4", url=f"https://localhost:9,{URL}")
+    assert len(results) == 4
+    assert all("seconds" in result for result in results)

@@ -11,7 +11,7 @@ from loadtests.support.fake_upstream import FakeUpstream
 from loadtests.support.images import Recipe
 from loadtests.support.mirror import Mirror
 from registry_stack.targets.local.rollout import UNITS
-from tests.load.conftest import PATIENT, PATIENT_P99, PATIENT_PULL, ROOT, Runner
+from tests.load.conftest import PATIENT, PATIENT_P99, PATIENT_PULL, ROOT, SCALE, Runner
 from tests.load.slow_proxy import SlowProxy
 
 
@@ -154,6 +154,28 @@ def test_mixed_repairs_the_upstream_before_the_verdict(run: Runner, upstream: Fa
     assert upstream.machine.running
 
 
+GROUP = ("--own-mirror", "--hosts", "2")
+GROUP_S = 600
+
+
+def test_mixed_kills_the_members_of_a_group_in_turn(run: Runner) -> None:
+    """No pull fails: the other member answers."""
+    arguments = (*GROUP, *PATIENT, "--scale", str(SCALE), "--calm", "1", "--fault", "1", "--max-outage-s", "60")
+    ran = run("mixed", *arguments, users=4, seconds=150, timeout_s=GROUP_S)
+    assert ran.code == 0, ran.output
+    assert ran.summary["facts"]["hosts killed, times"] >= 1
+    assert ran.summary["failovers"] > 0
+    assert not any(reason.startswith(("manifest by", "config", "layer")) for reason in ran.summary["reasons"])
+
+
+def test_cold_herd_of_a_group_fetches_once(run: Runner) -> None:
+    arguments = (*GROUP, "--image-mb", "2", "--link-mbits", "20", "--max-slowest-ratio", "100")
+    ran = run("cold_herd", *arguments, users=8, seconds=60, timeout_s=GROUP_S)
+    assert ran.code == 0, ran.output
+    assert ran.summary["pulls"] == 9
+    assert ran.summary["facts"]["upstream ratio"] <= 1.02
+
+
 def test_soak_passes(run: Runner) -> None:
     ran = run("soak", *PATIENT, *PATIENT_P99, "--every", "1", "--max-descriptor-growth", "1000", seconds=9)
     assert ran.code == 0, ran.output
@@ -188,6 +210,8 @@ def test_soak_fails_at_an_impossible_threshold(run: Runner) -> None:
             ["--images", "library/alpine:3.20"],
             "error: --images library/alpine:3.20: cold_herd needs at least 2",
         ),
+        ("mixed", ["--name", "x", "--hosts", "2"], "error: --hosts 2: only for a temporary mirror: add --own-mirror"),
+        ("mixed", ["--hosts", "9"], "error: --hosts 9: must be 1 to 8"),
         ("cold_herd", ["--rounds", "0"], "error: --rounds 0: must be at least 1"),
     ],
 )
