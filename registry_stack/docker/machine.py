@@ -27,6 +27,12 @@ PROJECT = "docker-registry-stack"
 # File systems that the container mounts at its start: they would hide files that were copied in before.
 _TMPFS = ("/run/", "/tmp/", "/var/run/")
 _STOP_S = 30
+# systemd says nothing where it cannot watch a single file; a machine takes seven or more of the 128 that are usual.
+_SYSTEMD_GAVE_UP = 255
+_UNWATCHED = (
+    "its console is empty: too many files may be watched on the engine's machine already; allow more there with "
+    "`sysctl fs.inotify.max_user_instances=1024`"
+)
 _EVERY_LOG = """docker ps --all --format '{{.Names}}' | while read -r name; do
     echo "=== $name"
     docker logs --tail 2000 "$name" 2>&1
@@ -149,8 +155,16 @@ class Machine:
     def exec(
         self, cmd: Sequence[str], input: bytes | None = None, check: bool = True, timeout: float | None = None
     ) -> ExecResult:
-        """Run a command inside; with `check`, a failure is a RegistryStackError with the end of its output."""
-        result = run(self.client, self.name, list(cmd), input, timeout)
+        """Run a command inside; with `check`, a failure is a RegistryStackError with the end of its output.
+
+        Where the machine does not run any more, the error has the end of its console.
+        """
+        try:
+            result = run(self.client, self.name, list(cmd), input, timeout)
+        except RegistryStackError as error:
+            if self.running:
+                raise
+            raise self._stopped() from error
         if check and result.code != 0:
             raise RegistryStackError(f"{self.name}: `{' '.join(cmd)}` failed with {result.code}: {result.tail()}")
         return result
@@ -216,10 +230,16 @@ class Machine:
         except NotFound:
             return
 
+    def _stopped(self) -> RegistryStackError:
+        """What to raise where it does not run any more: the end of its console, or what a silent end means."""
+        code = self.container.attrs["State"]["ExitCode"]
+        console = self.logs()[-2000:] or (_UNWATCHED if code == _SYSTEMD_GAVE_UP else "its console is empty")
+        return RegistryStackError(f"{self.name} has stopped with exit code {code}: {console}")
+
     def _docker_status(self) -> str | None:
         """A probe: `docker version` of the server; `docker info` of Docker 26.1 succeeds without one."""
         if not self.running:
-            raise RegistryStackError(f"{self.name} stopped while starting:\n{self.logs()[-2000:]}")
+            raise self._stopped()
         result = self.exec(["docker", "version", "--format", "{{.Server.Version}}"], check=False, timeout=10)
         return None if result.code == 0 else result.tail()
 

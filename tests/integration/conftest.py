@@ -44,18 +44,32 @@ def swift(this_run: Run) -> Swift:
     return Swift(this_run)
 
 
+@pytest.fixture(scope="module")
+def make_host(this_run: Run) -> Iterator[MakeHost]:
+    """Boots a host for one module: the kernel lets a user watch files 128 times, of which each host takes its share."""
+    made: list[Host] = []
+
+    def make(name: str, **parameters: Any) -> Host:
+        made.append(Host(this_run, name, **parameters))
+        return made[-1]
+
+    yield make
+    for host in made:
+        this_run.remove_network(host.network)
+
+
 @pytest.fixture(scope="session")
-def make_host(this_run: Run) -> MakeHost:
-    """Boots a host."""
+def make_shared_host(this_run: Run) -> MakeHost:
+    """Boots a host for the whole run."""
     return partial(Host, this_run)
 
 
 @pytest.fixture(scope="session")
-def make_storing_host(make_host: MakeHost, swift: Swift) -> MakeHost:
-    """Boots a host that reaches Swift by its name."""
+def make_storing_host(make_shared_host: MakeHost, swift: Swift) -> MakeHost:
+    """Boots a host for the whole run that reaches Swift by its name."""
 
     def make(name: str, **parameters: Any) -> Host:
-        host = make_host(name, **parameters)
+        host = make_shared_host(name, **parameters)
         swift.connect(host.network)
         return host
 
@@ -63,9 +77,9 @@ def make_storing_host(make_host: MakeHost, swift: Swift) -> MakeHost:
 
 
 @pytest.fixture(scope="session")
-def mirror(make_host: MakeHost) -> Host:
+def mirror(make_shared_host: MakeHost) -> Host:
     """A host with a mirror only."""
-    return make_host("mirror", upstream_url="http://upstream.test:5000", tag_ttl_seconds=2).start(
+    return make_shared_host("mirror", upstream_url="http://upstream.test:5000", tag_ttl_seconds=2).start(
         REDIS, EDGE, FETCH, PROXY
     )
 
@@ -77,9 +91,9 @@ def upstream(this_run: Run, mirror: Host) -> Upstream:
 
 
 @pytest.fixture(scope="session")
-def personalities_host(make_host: MakeHost) -> Host:
+def personalities_host(make_shared_host: MakeHost) -> Host:
     """A host that mirrors a registry of each habit."""
-    return make_host("personalities", tag_ttl_seconds=TTL_S, **parameters())
+    return make_shared_host("personalities", tag_ttl_seconds=TTL_S, **parameters())
 
 
 @pytest.fixture(scope="session")
@@ -107,8 +121,8 @@ def s3_host(make_storing_host: MakeHost, swift: Swift) -> Host:
 
 
 @pytest.fixture(scope="session")
-def filesystem_host(make_host: MakeHost) -> Host:
-    return make_host("filesystem", storage_driver="filesystem").start(REDIS, REGISTRY, EDGE)
+def filesystem_host(make_shared_host: MakeHost) -> Host:
+    return make_shared_host("filesystem", storage_driver="filesystem").start(REDIS, REGISTRY, EDGE)
 
 
 @pytest.fixture(scope="session", params=["filesystem", "swift", "s3"])

@@ -53,6 +53,16 @@ class Run:
         network.name = f"{self.prefix}-{name}"
         return network.create()
 
+    def remove_network(self, network: Network) -> None:
+        """Remove a network, and the containers of this run that are on no other one."""
+        for container in self.containers():
+            names = set(container.attrs["NetworkSettings"]["Networks"])
+            if names == {network.name}:
+                Machine(self.client, container).remove()
+            elif network.name in names:
+                self.client.networks.get(network.name).disconnect(container)
+        network.remove()
+
     def container(self, image: str, name: str, **arguments: Any) -> DockerContainer:
         """A container of this run, to be configured and started."""
         return DockerContainer(image, name=f"{self.prefix}-{name}", labels=self.labels, **arguments)
