@@ -16,6 +16,7 @@ from registry_stack.lab.readiness import NEUTRON_AGENTS, NOVA_SERVICES
 from registry_stack.targets.cloud.connection import connect
 from tests.lab import host_snapshot
 from tests.lab.conftest import RunningLab
+from tests.support.commands import run
 
 
 def test_every_fact_of_readiness_holds(running: RunningLab) -> None:
@@ -36,6 +37,11 @@ def test_up_again_changes_nothing(running: RunningLab) -> None:
     assert lab.up() == running.folder
     running.machine.container.reload()
     assert running.machine.container.attrs["State"]["StartedAt"] == started
+
+
+def test_build_makes_the_image_that_runs(running: RunningLab) -> None:
+    done = run("lab", "build")
+    assert (done.code, done.out.split()) == (0, [running.machine.container.attrs["Config"]["Image"]]), done.err
 
 
 def test_credentials_are_for_their_owner_only(running: RunningLab) -> None:
