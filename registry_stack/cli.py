@@ -56,7 +56,7 @@ Environments = Annotated[
 ]
 Parameters = Annotated[
     list[str] | None,
-    typer.Option("-P", "--parameter", metavar="NAME=VALUE", help="Parameter of heat/registry.yaml."),
+    typer.Option("-P", "--parameter", metavar="NAME=VALUE", help="Parameter of the template, see docs/parameters.md."),
 ]
 Where = Annotated[
     Target | None,

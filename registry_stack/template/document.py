@@ -13,7 +13,8 @@ _HEAD = """# Parameters
 Generated from `heat/registry.yaml` by `python -m registry_stack.template.document`: change the template, not this page.
 
 Put them into an environment file (`-e env.yaml`, as [heat/env.example.yaml](../heat/env.example.yaml)), or give single
-ones with `-P name=value`. Values marked *hidden* are masked in Heat's output, but not on the server.
+ones with `--parameter name=value`, which `registry-stack deploy` also calls `-P`. Values marked *hidden* are masked in
+Heat's output, but not on the server.
 
 Sizes in GB count 10⁹ bytes, sizes in GiB 2³⁰.
 """
@@ -30,8 +31,9 @@ _COLUMNS = ("parameter", "default", "unit", "meaning", "limits")
 
 
 _GROUP = """Of `heat/registry-group.yaml` only. All others but those of the section Group mean the same there, with
-these exceptions: `hostname` is the name that the servers share, at most 61 characters; `ca_certificate` is required;
-`storage_driver` is swift or s3; `settings_transport` is heat."""
+these exceptions: `hostname` is the name that the servers share, at most 61 characters; `dns_zone` gives it every
+server's address, and each server a name of its own; `server_certificate` must name those, or the addresses, as well;
+`ca_certificate` is required; `storage_driver` is swift or s3; `settings_transport` is heat."""
 
 
 def parameters_page(template: Template, group: Template) -> str:

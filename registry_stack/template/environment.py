@@ -1,4 +1,4 @@
-"""The user's input: environment files (`-e`) and `-P name=value`, as for `openstack stack create`."""
+"""The user's input: environment files and single parameters, as `openstack stack create` takes them."""
 
 import difflib
 from collections.abc import Iterable, Sequence

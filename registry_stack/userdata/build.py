@@ -220,10 +220,10 @@ def _opened(text: str) -> str:
 def main(*arguments: str) -> None:
     """Build, or check, or print; raises RegistryStackError for what is wrong with the tree, and when it is stale."""
     parser = argparse.ArgumentParser(
-        prog="python -m registry_stack.userdata", description="Build cloud-config/docker-host.yaml."
+        prog="python -m registry_stack.userdata", description="Build docker-host.yaml, bootstrap.yaml and unpack-files."
     )
     choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--check", action="store_true", help="fail when the committed file is stale")
+    choice.add_argument("--check", action="store_true", help="fail when a committed file is stale")
     choice.add_argument("--plain", action="store_true", help="print it with comments, nothing compressed")
     given = parser.parse_args(arguments)
     if given.plain:
@@ -233,9 +233,9 @@ def main(*arguments: str) -> None:
             (TREE / name).write_text(text, encoding="utf-8")
         print(f"{TREE / BUILT}: {(TREE / BUILT).stat().st_size} bytes.", _room())
     elif is_stale(TREE):
-        raise RegistryStackError(f"{TREE / BUILT} is stale: run python -m registry_stack.userdata")
+        raise RegistryStackError(f"{TREE}: what is built is stale: run python -m registry_stack.userdata")
     else:
-        print(f"{TREE / BUILT} is up to date.", _room())
+        print(f"{TREE}: up to date.", _room())
 
 
 def _room() -> str:
@@ -280,7 +280,7 @@ def _entries(tree: Path) -> list[dict[str, Any]]:
 def _entry(path: str, file: Path, own: dict[str, Any]) -> dict[str, Any]:
     text = read_text(file, "file")
     mode = {"permissions": "0755"} if file.stat().st_mode & 0o100 else {}
-    return {"path": path, **mode, **own, "content": text.strip() if "encoding" in own else text}
+    return {"path": path, **mode, **own, "content": text}
 
 
 def _needed(path: str, lines: list[str]) -> Iterator[str]:

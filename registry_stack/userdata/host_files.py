@@ -13,7 +13,6 @@ from registry_stack.errors import RegistryStackError
 from registry_stack.template.yaml_loader import parse_yaml
 from registry_stack.userdata import armour
 
-UNIT_DIRECTORY = "/etc/systemd/system/"
 # The script of the packed user-data that writes most of the files: see registry_stack/userdata/build.py.
 BUNDLE = "/opt/registry/unpack-files"
 PACKED = re.compile(r"(?<=<<< ')[^\s']+(?=' \| unpack\)\n)")

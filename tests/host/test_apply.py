@@ -253,11 +253,11 @@ def test_own_pair_is_served_and_a_bad_one_refused(target: Target, host: Host) ->
     before = serials(target)
     authority, foreign = own_authority(host), Authority.create("another")
     pair = authority.issue([target.reached_as])
-    given = {"SERVER_CERTIFICATE": pair.certificate, "SERVER_KEY": pair.key, "CA_CERTIFICATE": authority.pem}
-    encoded = {name: base64.b64encode(pem).decode() for name, pem in given.items()}
-    start = "error: server_certificate, server_key, ca_certificate: "
+    own = {"SERVER_CERTIFICATE": pair.certificate, "SERVER_CERTIFICATE_KEY": pair.key, "CA_CERTIFICATE": authority.pem}
+    encoded = {name: base64.b64encode(pem).decode() for name, pem in own.items()}
+    start = "error: server_certificate, server_certificate_key, ca_certificate: "
     wrong = base64.b64encode(authority.issue(["x"]).key).decode()
-    assert apply(target, lines_of(encoded | {"SERVER_KEY": wrong})) == (
+    assert apply(target, lines_of(encoded | {"SERVER_CERTIFICATE_KEY": wrong})) == (
         1,
         f"{start}server.crt and server.key do not belong together",
     )

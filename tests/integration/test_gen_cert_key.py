@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from registry_stack.authority import make_authority
 from registry_stack.docker.exec import ExecResult
+from registry_stack.targets.local.host import USER_DATA_ENVIRONMENT
 from tests.integration.host import CERTIFICATES, Host, MakeHost
 
 KEPT = "/var/lib/registry/certs"
@@ -213,3 +214,14 @@ def test_ca_that_cannot_issue_is_refused(host: Host) -> None:
         with host.changed(**given_ca(*given)):
             result = host.exec("/opt/registry/render-edge-config")
         assert result.err == f"error: {reason}\n"
+
+
+def test_ca_that_issues_needs_what_user_data_lacks(host: Host) -> None:
+    """Of user-data alone the host has no script for it: the line says what to do, instead of blaming a certificate."""
+    before = host.read(USER_DATA_ENVIRONMENT)
+    given = before.replace("CA_CERTIFICATE_KEY=''", "CA_CERTIFICATE_KEY='eA=='")
+    assert given != before
+    host.machine.put(USER_DATA_ENVIRONMENT, given.encode())
+    result = host.exec("/opt/registry/render-edge-config")
+    host.machine.put(USER_DATA_ENVIRONMENT, before.encode())
+    assert result.err == "error: ca_certificate_key needs settings_transport=heat\n"

@@ -95,7 +95,17 @@ def test_heat_must_have_what_brings_the_settings(
     types = SimpleNamespace(get=Mock(side_effect=refusal))
     monkeypatch.setattr(preflight, "heat", lambda _connection: SimpleNamespace(resource_types=types))
     connection: Any = SimpleNamespace()
-    assert preflight._settings_transport(connection, {"settings_transport": transport}) == line
+    values = {"settings_transport": transport, "ca_certificate_key": "", "server_certificate": ""}
+    assert preflight._settings_transport(connection, values) == line
+
+
+def test_user_data_has_no_room_for_a_ca_that_issues() -> None:
+    connection: Any = SimpleNamespace()
+    values = {"settings_transport": "user_data", "ca_certificate_key": "x", "server_certificate": ""}
+    found = preflight._settings_transport(connection, values)
+    assert found == "ca_certificate_key: user-data has no room for what it needs: use heat as settings_transport"
+    # With a pair, which counts instead, it is not needed.
+    assert preflight._settings_transport(connection, values | {"server_certificate": "x"}) is None
 
 
 def test_user_data_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,6 +123,8 @@ def _s3(_connection: Connection, values: Mapping[str, Any]) -> str | None:
 def _settings_transport(connection: Connection, values: Mapping[str, Any]) -> str | None:
     """Heat has what brings the settings, and lets this project use it."""
     if values["settings_transport"] != "heat":
+        if values["ca_certificate_key"] and not values["server_certificate"]:
+            return "ca_certificate_key: user-data has no room for what it needs: use heat as settings_transport"
         return None
     for resource_type in ("OS::Heat::DeployedServer", "OS::Heat::SoftwareDeployment"):
         try:

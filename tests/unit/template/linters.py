@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from registry_stack.userdata.host_files import UNIT_DIRECTORY, HostFile
-from tests.unit.template.rules import IMAGE_UNITS
+from registry_stack.userdata.host_files import HostFile
+from tests.unit.template.rules import IMAGE_UNITS, UNIT_DIRECTORY
 
 # Programs of the image that units may start; the project's scripts must be in write_files.
 IMAGE_PROGRAMS = ("/usr/bin/docker", "/bin/rm", "/bin/sh", "/bin/bash", "/usr/bin/systemctl", "/bin/mkdir")

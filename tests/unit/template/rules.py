@@ -7,9 +7,10 @@ import re
 import shlex
 from collections.abc import Callable
 
-from registry_stack.userdata.host_files import UNIT_DIRECTORY, HostFile, cloud_config, host_files
+from registry_stack.userdata.host_files import HostFile, cloud_config, host_files
 from registry_stack.userdata.render import PLACEHOLDER, placeholders
 
+UNIT_DIRECTORY = "/etc/systemd/system/"
 ENVIRONMENT_FILE = "/etc/docker-registry/environment.user-data"
 _ENVIRONMENT_LINE = re.compile(r"[A-Z][A-Z0-9_]*='@@[A-Z][A-Z0-9_]*@@'|#[^@]*|[^@]*")
 _RENDERED_LINE = re.compile(r"[A-Z][A-Z0-9_]*=.*|#.*|")

@@ -241,7 +241,7 @@ def test_a_stale_one_is_seen(make_tree: MakeTree, monkeypatch: pytest.MonkeyPatc
         (tree / name).write_text(text)
     assert not is_stale(tree)
     (tree / "files/first").chmod(0o755)
-    with pytest.raises(RegistryStackError, match=f"^{tree}/{BUILT} is stale: run "):
+    with pytest.raises(RegistryStackError, match=f"^{tree}: what is built is stale: run "):
         builder.main("--check")
 
 
@@ -252,6 +252,6 @@ def test_command(make_tree: MakeTree, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert {name: (tree / name).read_text() for name in build(tree)} == build(tree)
     assert " bytes of user-data are left; all logins together may have " in capsys.readouterr().out
     builder.main("--check")
-    assert " is up to date. With every option used, at up to 64 characters, " in capsys.readouterr().out
+    assert f"{tree}: up to date. With every option used, at up to 64 characters, " in capsys.readouterr().out
     builder.main("--plain")
     assert capsys.readouterr().out == plain(tree)

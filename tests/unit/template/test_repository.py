@@ -246,7 +246,7 @@ def test_static_files_are_byte_identical(product: Product) -> None:
 
 
 def test_fits_into_nova_with_every_option_used(product: Product) -> None:
-    assert bytes_left(product.template) >= 200
+    assert bytes_left(product.template) >= 100
 
 
 def test_ordinary_user_data_with_heat_is_short(product: Product) -> None:

@@ -4,7 +4,7 @@
 # given_pair FOLDER: writes the pair of the parameters there, and the CA if one is given, as NAME.new.
 given_pair() {
   base64 -d <<< "$SERVER_CERTIFICATE" > "$1/server.crt.new"
-  base64 -d <<< "$SERVER_KEY" > "$1/server.key.new"
+  base64 -d <<< "$SERVER_CERTIFICATE_KEY" > "$1/server.key.new"
   [[ -z $CA_CERTIFICATE ]] || base64 -d <<< "$CA_CERTIFICATE" > "$1/ca.crt.new"
 } 2> /dev/null
 
@@ -31,7 +31,7 @@ rejection_reason() {
 
 # <group>
 # issued_by_given_ca: whether the parameters bring a CA with its key, and no pair, which would count instead.
-issued_by_given_ca() { [[ -n $CA_CERTIFICATE_KEY && -z $SERVER_CERTIFICATE$SERVER_KEY ]]; }
+issued_by_given_ca() { [[ -n $CA_CERTIFICATE_KEY && -z $SERVER_CERTIFICATE$SERVER_CERTIFICATE_KEY ]]; }
 
 # given_ca FOLDER: writes the CA of the parameters there, as NAME.new.
 given_ca() {
