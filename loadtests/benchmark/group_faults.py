@@ -137,7 +137,7 @@ def disk_full(host: Machine) -> Iterator[None]:
 
 @contextmanager
 def small_disk(host: Machine, megabytes: int) -> Iterator[None]:
-    """It keeps its cache, empty at first, on a small file system of its own."""
+    """The host's cache is on a small file system, which is empty at first."""
     host.exec(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,{_OWNER}", "tmpfs", STORE])
     _start_services(host)
     try:

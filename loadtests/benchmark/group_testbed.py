@@ -40,7 +40,6 @@ _LOGIN, _AUTHORIZATION, _UNTIL = "/root/login", "/root/authorization", "/run/loa
 # By registry-ready, on every host.
 _PUSHED = "registry-ready/probe"
 _LOAD_TIMEOUT_S = 1800
-_STARTED_S = 15
 
 
 @dataclass
@@ -157,7 +156,7 @@ class GroupTestbed:
         self._name_hosts()
 
     def _name_hosts(self) -> None:
-        """Names that stay when a host is away: a resolver of a site knows them, too, and Docker's then does not."""
+        """Give the client every host's address, as a site's DNS does: Docker's own forgets a host that is away."""
         for name, host_name in zip(self._names, self._host_names, strict=True):
             host = find_running(host_name)
             # One that stops at this moment has no address.

@@ -30,7 +30,7 @@ QUICK_STORES = (Store(1_000, 100), Store(5_000, 500))
 
 @dataclass(frozen=True)
 class GroupProfile:
-    """How much `--group` measures: seconds, counts, MB. A fault lasts for `fault_s`, Swift is away for `swift_s`."""
+    """The size of a run of `--group`. A fault lasts for `fault_s`, Swift is away for `swift_s`."""
 
     clients: int = 100
     image_mb: float = 200

@@ -90,7 +90,7 @@ class _Demo:
         image = self._image()
         upstream = self._upstream(image)
         deployment = self._deploy()
-        hosts = [self._host(member.host) for member in self.options.members]
+        hosts = [Machine.existing(self.client, member.host) for member in self.options.members]
         first, second = (self._docker_host(which, deployment) for which in ("first", "second"))
         reference = f"{REPOSITORY}:{TAG}"
 
@@ -142,12 +142,6 @@ class _Demo:
         host, _dot, domain = HOST.partition(".")
         members = [f"{host}-{number}.{domain}" for number in range(len(deployment.members))]
         return docker_client(self.client, name, place, labels, deployment, HOST, self.report, members=members)
-
-    def _host(self, name: str) -> Machine:
-        found = Machine.find(self.client, name)
-        if found is None:
-            raise RegistryStackError(f"{name} has been removed")
-        return found
 
     def _blobs(self, host: Machine) -> dict[str, int]:
         """The size of each blob of the image by digest, as the mirror reports it."""

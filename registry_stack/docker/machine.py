@@ -116,6 +116,14 @@ class Machine:
         except NotFound:
             return None
 
+    @classmethod
+    def existing(cls, client: docker.DockerClient, name: str) -> "Machine":
+        """The machine of that name; raises RegistryStackError if it does not exist."""
+        machine = cls.find(client, name)
+        if machine is None:
+            raise RegistryStackError(f"{name} has been removed")
+        return machine
+
     @property
     def name(self) -> str:
         """The container's name."""

@@ -31,8 +31,8 @@ _COLUMNS = ("parameter", "default", "unit", "meaning", "limits")
 
 
 _GROUP = """Of `heat/registry-group.yaml` only. All others but those of the section Group mean the same there, with
-these exceptions: `hostname` is the name that the servers share, at most 61 characters; `dns_zone` gives it every
-server's address, and each server a name of its own; `server_certificate` must name those, or the addresses, as well;
+these exceptions: `hostname` is the name that the servers share, at most 61 characters; `dns_zone` gives that name
+every server's address, and adds a name for each server; `server_certificate` must contain all these names;
 `ca_certificate` is required; `storage_driver` is swift or s3; `settings_transport` is heat."""
 
 

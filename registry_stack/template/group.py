@@ -22,15 +22,11 @@ def with_copies(group: str, single: str) -> str:
     rest = _REGION.sub("", group)
     own = set(_KEY.findall(_section(rest, "parameters")))
     given = set(re.findall(r"^          (\w+): ", rest, re.MULTILINE))
-    entries = list(_parameters(single))
+    entries = [(name, text) for name, text in _parameters(single) if name not in OF_A_MEMBER]
     copies = {
         "groups": _groups(single),
-        "parameters": "".join(text for name, text in entries if name not in {*OF_A_MEMBER, *own}),
-        "values": "".join(
-            f"          {name}: {{get_param: {name}}}\n"
-            for name, _text in entries
-            if name not in {*OF_A_MEMBER, *given}
-        ),
+        "parameters": "".join(text for name, text in entries if name not in own),
+        "values": "".join(f"          {name}: {{get_param: {name}}}\n" for name, _text in entries if name not in given),
     }
     return _REGION.sub(lambda at: f"{at[1]}# copied: {at[2]}\n{copies[at[2]]}{at[1]}# end\n", group)
 

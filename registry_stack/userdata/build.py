@@ -207,9 +207,9 @@ def longest(parameter: Parameter) -> int | None:
 
 def is_stale(tree: Path) -> bool:
     """Whether the tree has changed since it was built, whichever version of xz has packed it."""
-    built = build(tree)
-    return any(not (tree / name).is_file() for name in built) or any(
-        _opened(read_text(tree / name, "cloud-config")) != _opened(text) for name, text in built.items()
+    return any(
+        not (tree / name).is_file() or _opened(read_text(tree / name, "cloud-config")) != _opened(text)
+        for name, text in build(tree).items()
     )
 
 

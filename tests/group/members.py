@@ -14,7 +14,6 @@ from testinfra.host import Host
 from registry_stack.deployment import Deployment
 from registry_stack.docker.engine import engine
 from registry_stack.docker.machine import Machine, remove_labelled
-from registry_stack.errors import RegistryStackError
 from registry_stack.targets.local import target as local
 from registry_stack.targets.local.options import LocalOptions
 from registry_stack.targets.local.rollout import wait_until_ready
@@ -95,15 +94,9 @@ class Group:
         given = read_environment([], [f"{name}={value}" for name, value in parameters.items()])
         self.deployment = local.deploy(self.options, given)
         self.hosts: Sequence[HostOfGroup] = [
-            HostOfGroup(number, self._machine(member.host), self.deployment)
+            HostOfGroup(number, local.find_host(member.host), self.deployment)
             for number, member in enumerate(self.options.members)
         ]
-
-    def _machine(self, name: str) -> Machine:
-        machine = Machine.find(self.engine, name)
-        if machine is None:
-            raise RegistryStackError(f"{name} is not there")
-        return machine
 
     def wait_until_stored(self, *blobs: Blob) -> dict[str, list[int]]:
         """The numbers of the hosts that have stored each, once one of them has."""

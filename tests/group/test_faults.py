@@ -11,7 +11,7 @@ from loadtests.benchmark.profiles import GROUP
 from registry_stack.progress import no_progress
 from tests.support.deadlines import scaled
 
-# All are deployed twice more by some: those before and after keep their volumes.
+# Some faults deploy all members twice: a change, and the way back.
 pytestmark = [pytest.mark.long, pytest.mark.timeout(scaled(1200), func_only=True)]
 
 

@@ -210,7 +210,7 @@ def test_storage_is_tried_before_anything_stops(target: Target, host: Host) -> N
 
 @pytest.mark.long
 def test_new_upstream(target: Target, host: Host, upstream: Upstream) -> None:
-    """Before the one that is there it would get its port; the names are in the certificate."""
+    """One is added, another is put before it, and a name gets another URL: each serves its own image."""
     assert isinstance(target, LocalTarget)
     before = containers(host)
     others = {

@@ -11,7 +11,6 @@ from testinfra.host import Host
 
 from registry_stack.deployment import State, current
 from registry_stack.docker.engine import engine
-from registry_stack.docker.machine import Machine
 from registry_stack.targets.local import target as local
 from registry_stack.targets.local.options import DEPLOYMENT_LABEL, LocalOptions
 from tests.host.targets import Target
@@ -32,7 +31,7 @@ def lasting(host: Host) -> str:
 
 @contextmanager
 def backed_up(target: Target, **settings: str) -> Iterator[str]:
-    """With logins of the operator's own, in an archive that says the host had these settings; the CA of then."""
+    """Back up the host with logins of an operator, as if it had these settings; yields its CA certificate."""
     host = target.host
     target.write(f"{STATE}/htpasswd", f"{LOGIN}\n".encode())
     target.write(f"{STATE}/logins/extra", b"user:password")
@@ -110,15 +109,9 @@ def client() -> Iterator[DockerClient]:
     assert local.list_resources(client, NAME) == []
 
 
-def host_of(client: DockerClient) -> Machine:
-    found = Machine.find(client, NAME)
-    assert found is not None
-    return found
-
-
 def lose(client: DockerClient) -> str:
     """The host with all that it had, and what was known here of it; its address, which the next one will not get."""
-    host, options = host_of(client), LocalOptions(NAME)
+    host, options = local.find_host(NAME), LocalOptions(NAME)
     address, image = host.address, str(host.container.attrs["Config"]["Image"])
     host.remove()
     client.volumes.get(options.volume).remove()
@@ -147,19 +140,19 @@ def test_lost_host(client: DockerClient, tmp_path: Path) -> None:
     ca.write_bytes(Path(known.ca_file).read_bytes())
 
     def connected(port: int) -> OciClient:
-        return OciClient(f"https://{host_of(client).address}:{port}", login if port == 5000 else None, str(ca))
+        return OciClient(f"https://{local.find_host(NAME).address}:{port}", login if port == 5000 else None, str(ca))
 
     image = connected(5000).push("drill/kept", "1", [10_000, 1_000_000])
-    host_of(client).exec(["systemctl", "start", "registry-backup"])
+    local.find_host(NAME).exec(["systemctl", "start", "registry-backup"])
     address = lose(client)
     given += ["-P", "hostname=another"]
     assert (done := run(*deploy(NAME, *given))).code == 0, done.err
-    assert host_of(client).address != address
+    assert local.find_host(NAME).address != address
     assert current(NAME).password != login[1]
     # Its own backup is not the one that is wanted.
-    host_of(client).exec(["systemctl", "start", "registry-backup"])
+    local.find_host(NAME).exec(["systemctl", "start", "registry-backup"])
     command = ["/opt/registry/registry-restore", "latest", "REGISTRY_(USERNAME|PASSWORD)"]
-    said = host_of(client).exec(command).out.splitlines()
+    said = local.find_host(NAME).exec(command).out.splitlines()
     assert said[0].startswith("restored: registry-backup/")
     assert connected(5000).pull("drill/kept", "1").digest == image.digest
     connected(5000).push("drill/kept", "2", [10_000])

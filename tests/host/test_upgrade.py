@@ -56,9 +56,7 @@ class Drill:
     @property
     def host(self) -> Machine:
         """Where it runs now."""
-        found = Machine.find(engine(), NAME)
-        assert found is not None
-        return found
+        return local.find_host(NAME)
 
     def mirror(self) -> OciClient:
         """A client with the CA file of the beginning."""

@@ -166,7 +166,7 @@ def _servers(connection: Connection, values: Mapping[str, Any]) -> str | None:
 
 
 def _network_quota(connection: Connection, values: Mapping[str, Any]) -> str | None:
-    """A port and a floating IP; without an existing network, the network's own share as well."""
+    """A port and a floating IP for each host and a load balancer; without an existing network, its share as well."""
     quota = connection.network.get_quota(str(connection.current_project_id), details=True)
     hosts, balancer = _hosts(values), int(values.get("load_balancer") in ("octavia", "vip"))
     wanted = {"floating_ips": hosts + balancer, "ports": hosts + balancer, "security_groups": 1}

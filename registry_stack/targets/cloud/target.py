@@ -60,7 +60,7 @@ def deploy(options: CloudOptions, report: ProgressCallback = no_progress) -> Dep
     Raises RegistryStackError: bad parameters, every preflight failure, the failed resource's reason. A failed stack
     that this call created is deleted, unless `keep_on_failure`.
     """
-    has_ca = has_authority(State(options.name)) or _own_authority(options)
+    has_ca = has_authority(State(options.name)) or _own_authority(_environment(options))
     values, given = _values(options)
     connection = connect(options.cloud, options.clouds_file)
     _refuse_other_project(connection, options.name)
@@ -140,19 +140,22 @@ def _refuse_other_kind(found: Any | None, options: CloudOptions, has_ca: bool) -
         )
 
 
-def _own_authority(options: CloudOptions) -> bool:
+def _environment(options: CloudOptions) -> Environment:
+    return read_environment(list(options.environments), list(options.parameters))
+
+
+def _own_authority(environment: Environment) -> bool:
     """Whether the user has a CA for the group."""
-    environment = read_environment(list(options.environments), list(options.parameters))
     return "ca_certificate" in environment.parameters.keys() | environment.defaults.keys()
 
 
 def _values(options: CloudOptions) -> tuple[dict[str, Any], dict[str, Any]]:
     """The values of all parameters, and of those that the user gave, or that the command gives a group."""
-    environment = read_environment(list(options.environments), list(options.parameters))
+    environment = _environment(options)
     given: dict[str, Any] = {}
     if options.hosts > 1:
         given["count"] = options.hosts
-        if not _own_authority(options):
+        if not _own_authority(environment):
             given |= authority_parameters(State(options.name))
     environment = replace(
         environment,

@@ -63,10 +63,11 @@ def replacement_reasons(
     tags = [tag for tag in found.tags or [] if tag.startswith(f"{SERVER}-")]
     changes = changed_parameters(template, found.parameters, values).keys()
     reasons = sorted(changes & server_parameters(template, values))
-    if "settings_transport" not in found.parameters and is_in_place(template, values):
-        # A stack from before there was a choice.
-        reasons.append("settings_transport")
-    if not is_in_place(template, values):
+    if is_in_place(template, values):
+        if "settings_transport" not in found.parameters:
+            # A stack from before there was a choice.
+            reasons.append("settings_transport")
+    else:
         if found.stack_status == "UPDATE_FAILED":
             reasons.append("its last update failed")
         if source_text(template, values) not in files.values():

@@ -30,7 +30,7 @@ def prepare_peers(client: docker.DockerClient, options: LocalOptions) -> list[st
     """The addresses of all hosts on the network of the group, which is made when it is not there."""
     found = client.networks.list(names=[f"^{options.peers}$"])
     network = found[0] if found else _make_network(client, options)
-    subnet = ipaddress.ip_network(network.attrs["IPAM"]["Config"][0]["Subnet"])
+    subnet = ipaddress.ip_network(_subnet(network))
     # The first is the gateway's.
     return [str(subnet.network_address + 2 + number) for number in range(options.hosts)]
 
@@ -59,11 +59,15 @@ def member_values(
     }
 
 
+def _subnet(network: Network) -> str:
+    return str(network.attrs["IPAM"]["Config"][0]["Subnet"])
+
+
 def _make_network(client: docker.DockerClient, options: LocalOptions) -> Network:
     """Addresses stay only where the subnet was asked for: ask for the one that Docker picks."""
     for left in reversed(range(_TRIES)):
         picked = _create(client, options, None)
-        subnet = picked.attrs["IPAM"]["Config"][0]["Subnet"]
+        subnet = _subnet(picked)
         picked.remove()
         try:
             return _create(client, options, subnet)
@@ -76,13 +80,12 @@ def _make_network(client: docker.DockerClient, options: LocalOptions) -> Network
 
 def _create(client: docker.DockerClient, options: LocalOptions, subnet: str | None) -> Network:
     """Without a way out: the hosts have that on the network that they share with their clients."""
-    pools = [IPAMPool(subnet=subnet)] if subnet else []
     network = client.networks.create(
         options.peers,
         driver="bridge",
         internal=True,
         labels=dict(options.all_labels),
-        ipam=IPAMConfig(pool_configs=pools) if subnet else None,
+        ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)]) if subnet else None,
     )
     network.reload()
     return network

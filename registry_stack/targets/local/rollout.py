@@ -69,21 +69,12 @@ def boot_group(
         for _member, spec in specs:
             Machine.boot(client, spec, report)
         for member, _spec in specs:
-            machine = Machine.find(client, member.host)
-            if machine is None:
-                raise RegistryStackError(f"{member.host} has been removed")
+            machine = Machine.existing(client, member.host)
             wait_until_ready(machine, prefixed(member.host, report), deadline_s)
     except BaseException as error:
         for member, _spec in specs:
             failed = Machine.find(client, member.host)
-            if failed is None:
-                continue
-            _keep_logs(failed, member, error)
-            if member.keep_on_failure:
-                error.add_note(f"it was kept: docker exec -it {member.host} bash")
-                continue
-            failed.remove()
-            if member.volume not in volumes:
+            if failed is not None and _discard(failed, member, error) and member.volume not in volumes:
                 client.volumes.get(member.volume).remove(force=True)
         raise
 
@@ -103,13 +94,11 @@ def _undo(
 ) -> None:
     """After a failed or interrupted boot: keep its logs, remove it, bring the old host back."""
     failed = Machine.find(client, options.host)
-    # Interrupted while it was being stopped, the old host still has its name.
-    if failed is not None and (old is None or failed.container.id != old.container.id):
-        _keep_logs(failed, options, error)
-        if options.keep_on_failure:
-            error.add_note(f"it was kept: docker exec -it {options.host} bash")
-            return
-        failed.remove()
+    if failed is not None and old is not None and failed.container.id == old.container.id:
+        # Interrupted while it was being stopped, the old host still has its name.
+        failed = None
+    if failed is not None and not _discard(failed, options, error):
+        return
     if old is not None:
         old.container.reload()
         if old.name != options.host:
@@ -130,6 +119,16 @@ def remove_all(client: docker.DockerClient, options: LocalOptions, error: BaseEx
     except DockerException as trouble:
         # A container of somebody else's in its network, say. What went wrong before is still the error.
         error.add_note(f"not everything of it could be removed: {trouble}")
+
+
+def _discard(failed: Machine, options: LocalOptions, error: BaseException) -> bool:
+    """Keep the logs of what failed, and remove it; returns False where it is to be kept."""
+    _keep_logs(failed, options, error)
+    if options.keep_on_failure:
+        error.add_note(f"it was kept: docker exec -it {options.host} bash")
+        return False
+    failed.remove()
+    return True
 
 
 def _keep_logs(failed: Machine, options: LocalOptions, error: BaseException) -> None:

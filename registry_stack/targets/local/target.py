@@ -82,14 +82,7 @@ def deploy(options: LocalOptions, environment: Environment, report: ProgressCall
         if one.host not in booted:
             _bring_up(client, one, plan, deadline_s, prefixed(one.host, report))
     _remove_others(client, options, report)
-    return _remember([_existing(client, one) for one in members], members, values, state)
-
-
-def _existing(client: docker.DockerClient, options: LocalOptions) -> Machine:
-    machine = Machine.find(client, options.host)
-    if machine is None:
-        raise RegistryStackError(f"{options.host} has been removed meanwhile")
-    return machine
+    return _remember([Machine.existing(client, one.host) for one in members], members, values, state)
 
 
 def _prepare(client: docker.DockerClient, options: LocalOptions, state: State, report: ProgressCallback) -> None:
