@@ -1,6 +1,5 @@
 """The commands: `registry-stack …`, in a checkout `tox -e …`."""
 
-import os
 import re
 import sys
 from functools import partial
@@ -13,7 +12,7 @@ from rich.table import Table
 from registry_stack.client_config import CLIENTS, client_configuration
 from registry_stack.commands.lab import app as lab_app
 from registry_stack.commands.status import Status, status_of
-from registry_stack.console import INTERRUPTED, err, out, progress, report_errors, warn
+from registry_stack.console import err, out, progress, report_errors, warn
 from registry_stack.deployment import DEFAULT_NAME, Deployment, State, current
 from registry_stack.docker.engine import engine
 from registry_stack.errors import RegistryStackError
@@ -250,16 +249,7 @@ def demo(
 
 def main() -> None:
     """The console script."""
-    try:
-        report_errors(app)
-    except SystemExit as left:
-        if left.code == INTERRUPTED:
-            # Ctrl-C may have come while urllib3 held the lock of a connection pool, and its clean-up at exit would wait
-            # for that lock for ever. Everything has been removed and reported by now.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(INTERRUPTED)
-        raise
+    report_errors(app)
 
 
 def _hosts(name: str, given: int | None) -> int:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from registry_stack.errors import RegistryStackError
+from registry_stack.interrupts import interrupted_while_waiting
 from registry_stack.progress import ProgressCallback
 
 out = Console(highlight=False, soft_wrap=True)
@@ -59,7 +60,8 @@ def fail(text: str) -> None:
 def report_errors(commands: typer.Typer) -> None:
     """Run a command; an expected error becomes one line and exit code 1, Ctrl-C exit code 130."""
     try:
-        commands(standalone_mode=True)
+        with interrupted_while_waiting():
+            commands(standalone_mode=True)
     except SystemExit as left:
         if left.code == INTERRUPTED:
             fail("interrupted")

@@ -16,7 +16,7 @@ from registry_stack.deployment import current
 from registry_stack.docker.engine import engine
 from registry_stack.docker.machine import Machine
 from registry_stack.targets.local import target as local
-from tests.support.commands import deploy, finish, run, start
+from tests.support.commands import deploy, expect_running, finish, run, start
 from tests.support.deadlines import scaled, wait_until
 from tests.support.oci import Auth, ImageRef, OciClient
 
@@ -59,6 +59,7 @@ def interrupt(client: DockerClient, process: subprocess.Popen[str], with_signal:
     old = before.container.id if before else None
 
     def probe() -> str | None:
+        expect_running(process)
         machine = Machine.find(client, NAME)
         booting = machine is not None and machine.running and machine.container.id != old
         return None if booting else "not booting yet"

@@ -20,7 +20,7 @@ from registry_stack.progress import no_progress
 from registry_stack.targets.cloud import target as cloud
 from registry_stack.targets.cloud.connection import heat
 from registry_stack.targets.cloud.stack import Request, Stack
-from tests.support.commands import Done, finish, run, start
+from tests.support.commands import Done, expect_running, finish, run, start
 from tests.support.deadlines import scaled, wait_until
 from tests.support.lab import UsedLab
 from tests.support.oci import Auth, OciClient
@@ -120,7 +120,12 @@ class StackUnderTest:
     def deploy_interrupted(self) -> None:
         """Ctrl-C once the server is being made, then once more to the end."""
         started, process = time.monotonic(), start(*self.arguments())
-        wait_until(lambda: None if self.stack.resource_id("server") else "none yet", 300, "a server")
+
+        def probe() -> str | None:
+            expect_running(process)
+            return None if self.stack.resource_id("server") else "none yet"
+
+        wait_until(probe, 300, "a server")
         process.send_signal(signal.SIGINT)
         self.interrupted = finish(process, started)
         self.resumed = self.deploy()

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from registry_stack.errors import RegistryStackError
 from tests.support.deadlines import scaled
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +52,13 @@ def start(*arguments: str, root: Path = ROOT, clouds_file: Path | None = None) -
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+
+
+def expect_running(process: subprocess.Popen[str]) -> None:
+    """Raise RegistryStackError with what it has said if it has ended, so that nobody waits for what it does next."""
+    if process.poll() is not None:
+        _out, err = process.communicate()
+        raise RegistryStackError(f"the command has ended with {process.returncode}: {err}")
 
 
 def finish(process: subprocess.Popen[str], started: float, timeout_s: float = 200) -> Done:
