@@ -20,6 +20,15 @@ have_image() {
     || fail "image $1 cannot be pulled: check the parameter and whether this host reaches its registry"
 }
 
+# put_in_place FILE…: what has been rendered as FILE.new becomes FILE, for the containers to read.
+put_in_place() {
+  local file
+  for file in "$@"; do
+    chown "$CONTAINER_USER" "$file.new"
+    mv "$file.new" "$file"
+  done
+}
+
 # last_error: of a log on standard input, the last line in which one of the host's scripts or programs reports an error.
 # What docker says after it has said why a container does not start is not that.
 last_error() {

@@ -16,19 +16,8 @@ ask_members() {
   done < <(members)
 }
 # These replace those of a single host.
-requests_in_flight() {
-  local metrics handlers
-  metrics=$(ask_members /registry-metrics) || return 1
-  printf -v handlers '|%s' "$@"
-  awk -v handlers="^registry_http_in_flight_requests.*handler=\"(${handlers:1})\"" \
-    '$0 ~ handlers { busy += $NF } END { print busy + 0 }' <<< "$metrics"
-}
-# For how long nobody has written at any member.
+registry_metrics() { ask_members /registry-metrics; }
 idle_seconds() { ask_members /lease | sort -n | head -n 1; }
-quiet_for() {
-  local idle
-  idle=$(idle_seconds) && ((idle >= $1)) && [[ $(requests_in_flight blob_upload blob_upload_chunk manifest) == 0 ]]
-}
 
 # Ends this script and what it runs, at most 27 s after the first lease was renewed last: the storage still has time to carry
 # out the last deletion.

@@ -29,10 +29,7 @@ group_conf() {
     || fail "group_member is '$GROUP_MEMBER': it must be the number of this host in group_members, from 0"
   base64 -d <<< "$CA_CERTIFICATE" > "$RENDERED/edge/group-ca.crt.new"
   echo "listen unix:/tmp/member-$GROUP_MEMBER.sock;" > "$RENDERED/edge/cold-listen.conf.new"
-  for name in group-ca.crt cold-listen.conf; do
-    chown "$CONTAINER_USER" "$RENDERED/edge/$name.new"
-    mv "$RENDERED/edge/$name.new" "$RENDERED/edge/$name"
-  done
+  put_in_place "$RENDERED"/edge/{group-ca.crt,cold-listen.conf}
   proof=$(group_key member)
   echo "map '' \$proof { default $proof; }"
   echo "map \$http_x_member \$is_member { $proof 1; }"
