@@ -1,5 +1,6 @@
 """Cold blobs: everyone gets the bytes that are there, of one fetch, whatever happens to the others."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -44,9 +45,9 @@ def upstream(running: Personalities) -> Iterator[Personalities]:
 class ColdBlob:
     """The layer of a repository of this name, which nobody has asked for yet."""
 
-    def __init__(self, host: Host, upstream: Personalities, name: str) -> None:
+    def __init__(self, host: Host, upstream: Personalities, name: str, size: int = SIZE) -> None:
         self._host, self._upstream = host, upstream
-        repo = f"team/half-{name}-size-{SIZE}"
+        repo = f"team/half-{name}-size-{size}"
         manifest = upstream.direct("plain", f"/v2/{repo}/manifests/1").json()
         self.digest: str = manifest["layers"][0]["digest"]
         self.size: int = manifest["layers"][0]["size"]
@@ -282,6 +283,17 @@ def test_fetch_may_take_longer_than_every_timeout(host: Host, upstream: Personal
         assert blob.right()
         blob.wait_until_stored()
         assert blob.fetches == 1
+
+
+@pytest.mark.long
+def test_client_may_pause(host: Host, upstream: Personalities) -> None:
+    """Longer than the minute that nginx waits by itself; the blob is larger than all buffers on its way."""
+    upstream.set(half="go")
+    blob = ColdBlob(host, upstream, "pauses", size=64_000_000)
+    with blob.ask() as answer:
+        begin = begun(answer)
+        time.sleep(65)
+        assert rest(begin, answer) == blob.digest
 
 
 def test_without_the_service_each_fetches_for_itself(host: Host, upstream: Personalities) -> None:
