@@ -347,7 +347,7 @@ def _print_group(deployment: Deployment) -> None:
         f"login      {deployment.registry_username}, password in {deployment.password_file}",
         f"CA         {deployment.ca_file}",
         "",
-        "Each host serves all images, pushed ones too; clients go on with the others when one is away.",
+        "Each host serves all images, pushed ones too; clients go on with the others when one is down.",
         f"To use them: {command_line('client-config', 'docker|containerd|podman|buildkit|k3s')}",
     )
     out.print(*lines, sep="\n", markup=False)

@@ -156,7 +156,7 @@ class GroupTestbed:
         self._name_hosts()
 
     def _name_hosts(self) -> None:
-        """Give the client every host's address, as a site's DNS does: Docker's own forgets a host that is away."""
+        """Give the client every host's address, as a site's DNS does: Docker's own forgets a host that is down."""
         for name, host_name in zip(self._names, self._host_names, strict=True):
             host = find_running(host_name)
             # One that stops at this moment has no address.

@@ -14,6 +14,10 @@ app = typer.Typer()
 
 def ctrl_c():
     signal.raise_signal(signal.SIGINT)
+
+def compute(depth=20):
+    # In another frame at nearly every moment: it never seems to wait.
+    return compute(depth - 1) + compute(depth - 2) if depth > 1 else depth
 """
 # Python asks an object that goes away whether it is closed, and drops what is raised there.
 IN_A_FINALIZER = """
@@ -33,6 +37,9 @@ class Connections:
     def __enter__(self):
         self.lock.acquire()
         ctrl_c()
+        end = time.monotonic() + 0.2
+        while time.monotonic() < end:
+            compute()
 
     def __exit__(self, *error):
         self.lock.release()
@@ -51,7 +58,7 @@ WHILE_COMPUTING = """
 def main():
     ctrl_c()
     while True:
-        sum(range(1000))
+        compute()
 """
 AT_THE_END = """
 @app.command()
